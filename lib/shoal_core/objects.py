@@ -1,0 +1,211 @@
+"""The nouns of the data path, and `ObjectStore`, the interface that every way to an object implements.
+
+`LocalObjectStore` (same host, `shoal_store`), `RemoteObjectStore` (gRPC) and `RoutedObjectStore`
+(placement decides which of the two) all pass the same contract suite, `tests/contract/object_store.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import NewType, Protocol
+
+BucketId = NewType("BucketId", bytes)
+"""8 random bytes given at creation; a bucket created anew under an old name has another id."""
+
+Version = NewType("Version", bytes)
+"""12 bytes, ordered: hybrid logical clock (8, big-endian; milliseconds << 16 | counter) and node number (4)."""
+
+OBJECT_NAME_BYTES_MAX = 1024
+FRAME_BYTES = 1 << 20
+"""Size of one body frame on gRPC streams and between coroutines."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketReference:
+    """The identity that users write: provider (`ais`, later `aws` ...), namespace ("" is global), name."""
+
+    name: str
+    provider: str = "ais"
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        space = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.provider}://{space}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket as the data path needs it."""
+
+    reference: BucketReference
+    id: BucketId
+    generation: int
+    """Grows with every change of the bucket's record (etcd revision of the last change)."""
+    created_ns: int
+    properties: BucketProperties
+
+
+@dataclass(frozen=True, slots=True)
+class BucketProperties:
+    """What an owner may set on a bucket. Later issues add fields; readers ignore what they do not know."""
+
+    durability: str = "fsync"
+    """`fsync`: acknowledged bytes survive power loss. `os`: chunk data may be lost with the operating system."""
+    verify: str = "window"
+    """`window`: a chunk verified in the last 24 h is served without reading it again. `always`: never."""
+    checksum_type: str = "xxhash2"
+    """Checksum kept for clients of the AIStore API: `xxhash2` (XXH64), `crc32c`, `md5`, `sha256`, `sha512`, `none`."""
+    versioning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """`type` as in `BucketProperties.checksum_type`; `value` lower-case hexadecimal."""
+
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """Everything known of one version of an object, without its bytes."""
+
+    name: str
+    size: int
+    """Bytes."""
+    version: Version
+    sequence: int
+    """1 for the first write of a name, then one more with each overwrite; AIStore shows it as the version."""
+    etag: str
+    """Without quotes; opaque."""
+    checksum: Checksum | None
+    modified_ns: int
+    """Nanoseconds since 1970, as the committing target's clock had it."""
+    content_type: str
+    metadata: Mapping[str, str]
+    """The user's own pairs."""
+    location: str = ""
+    """Target and mountpath that hold the record, as `t[<target id>]:<mountpath id>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """All given conditions must hold. Etags without quotes; `*` means "any existing object"."""
+
+    if_match: tuple[str, ...] = ()
+    if_none_match: tuple[str, ...] = ()
+    if_version: Version | None = None
+    if_modified_since_ns: int | None = None
+    if_unmodified_since_ns: int | None = None
+
+
+NO_PRECONDITIONS = Preconditions()
+
+
+@dataclass(frozen=True, slots=True)
+class PutRequest:
+    """What a writer says of an object beside its bytes."""
+
+    name: str
+    size: int | None = None
+    """Announced length in bytes; None when unknown. Any difference to the body fails the write."""
+    content_type: str = "application/octet-stream"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    checksums: tuple[Checksum, ...] = ()
+    """The client's checksums of the whole body; each is verified before the object becomes visible."""
+    etag: str | None = None
+    """None: the store gives one from the content."""
+    preconditions: Preconditions = NO_PRECONDITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """First byte and number of bytes; resolved against the size, so never empty and never past the end."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRequest:
+    """A range as asked for: `bytes=a-b` (first, last), `bytes=a-` (first, None), `bytes=-n` (None, n)."""
+
+    first: int | None
+    last: int | None
+
+    def resolve(self, size: int) -> ByteRange | None:
+        """The bytes of an object of `size` bytes; None when there are none (HTTP 416)."""
+        if self.first is None:
+            length = min(self.last or 0, size)
+            return ByteRange(size - length, length) if length else None
+        if self.first >= size:
+            return None
+        last = size - 1 if self.last is None else min(self.last, size - 1)
+        return ByteRange(self.first, last - self.first + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """One page of names, in the order of their UTF-8 bytes."""
+
+    prefix: str = ""
+    delimiter: str = ""
+    start_after: str = ""
+    """Names (and common prefixes) strictly after this one; also the continuation token's content."""
+    limit: int = 1000
+    """Names plus common prefixes in the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """`entries` and `prefixes` are each sorted; `next_after` is "" on the last page."""
+
+    entries: tuple[ObjectInfo, ...]
+    prefixes: tuple[str, ...]
+    next_after: str
+
+
+class ObjectBody(Protocol):
+    """An open version of an object. Bytes are verified before they leave; close it whatever happens."""
+
+    info: ObjectInfo
+    range: ByteRange | None
+    """The bytes that `chunks` yields; None means the whole object."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Pieces of at most FRAME_BYTES. Raises DataCorrupt rather than yield a byte that fails its checksum."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class ObjectStore(Protocol):
+    """One way to objects. Every method raises the errors of `shoal_core.errors` and nothing else."""
+
+    async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
+        """Write one version. Durable as the bucket says once this returns; no trace when it raises."""
+        ...
+
+    async def open(
+        self,
+        bucket: Bucket,
+        name: str,
+        *,
+        range: RangeRequest | None = None,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectBody:
+        """The current version. Raises ObjectNotFound, PreconditionFailed, NotModified, RangeNotSatisfiable."""
+        ...
+
+    async def head(
+        self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> ObjectInfo: ...
+
+    async def delete(
+        self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> ObjectInfo:
+        """Remove the current version and say what it was. Raises ObjectNotFound when there is none."""
+        ...
+
+    async def list(self, bucket: Bucket, query: ListQuery) -> ListPage: ...

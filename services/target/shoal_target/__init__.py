@@ -1,0 +1,1 @@
+"""Storage: the engine on its mountpaths behind the gRPC object and chunk services."""
