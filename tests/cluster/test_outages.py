@@ -1,4 +1,4 @@
-"""Parts that are away: reads go on without etcd, a dead target's objects answer 503, listings are never short."""
+"""Parts that are away: reads go on without etcd, a dead target's objects answer 503, no listing is short."""
 
 from __future__ import annotations
 

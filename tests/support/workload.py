@@ -15,7 +15,7 @@ SIZES = (0, 1, 4096, 16 * 1024, 16 * 1024 + 1, 200_000, 3 << 20)
 
 @dataclass
 class AcknowledgedWrites:
-    """What was promised: name -> body. A write without an answer is in doubt: old or new body, nothing else."""
+    """What was promised: name -> body. A write without an answer is in doubt: old or new body."""
 
     bodies: dict[str, bytes] = field(default_factory=dict)
     in_doubt: dict[str, list[bytes]] = field(default_factory=dict)
