@@ -17,7 +17,11 @@ class CuttingProxy:
         self._target = (host, int(port))
         self._swallow_requests = False
         self._swallow_answers = False
+        self._refuse = False
+        self._answers_pass = asyncio.Event()
+        self._answers_pass.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -33,9 +37,29 @@ class CuttingProxy:
         """From now on requests arrive and their answers are lost."""
         self._swallow_answers = True
 
+    def hold_answers(self) -> None:
+        """From now on answers wait for `release_answers`."""
+        self._answers_pass.clear()
+
+    def release_answers(self) -> None:
+        self._answers_pass.set()
+
+    def refuse(self) -> None:
+        """Break all connections and every new one until `accept`."""
+        self._refuse = True
+        self.cut()
+
+    def accept(self) -> None:
+        self._refuse = False
+
+    @property
+    def connections(self) -> int:
+        return len(self._writers) // 2
+
     def cut(self) -> None:
         """Break all connections; new ones work again."""
         self._swallow_requests = self._swallow_answers = False
+        self._answers_pass.set()
         for writer in self._writers:
             writer.transport.abort()
 
@@ -53,12 +77,25 @@ class CuttingProxy:
         self._server.close()
         self.cut()
         await self._server.wait_closed()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._relay(reader, writer)
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refuse:
+            return
         try:
             target_reader, target_writer = await asyncio.open_connection(*self._target)
         except OSError:
-            writer.transport.abort()
             return
         both = {writer, target_writer}
         self._writers |= both
@@ -74,6 +111,8 @@ class CuttingProxy:
     ) -> None:
         try:
             while data := await reader.read(BUFFER_BYTES):
+                if answers:
+                    await self._answers_pass.wait()
                 if not (self._swallow_answers if answers else self._swallow_requests):
                     writer.write(data)
                     await writer.drain()

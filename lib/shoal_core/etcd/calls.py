@@ -209,6 +209,8 @@ def translated(error: grpc.aio.AioRpcError, name: str) -> ShoalError:
             return OutOfSpace(f"{what}; compact and defragment etcd, then disarm its NOSPACE alarm")
         case grpc.StatusCode.INVALID_ARGUMENT:
             return InvalidArgument(what)
+        case grpc.StatusCode.OUT_OF_RANGE if "future" in details:
+            return InvalidArgument(what)
         case grpc.StatusCode.OUT_OF_RANGE:
             return RevisionCompacted(f"{what}; list again")
         case grpc.StatusCode.NOT_FOUND if "lease" in details:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shoal_core.etcd.client import EtcdClient
+from support.cutting_proxy import CuttingProxy
 from support.etcd import EtcdServer
 
 PREFIXES = count()
@@ -44,3 +45,16 @@ async def own_client(own_etcd: EtcdServer) -> AsyncIterator[EtcdClient]:
 def prefix() -> str:
     """Room of the test's own in the shared store."""
     return f"/test/{next(PREFIXES)}/"
+
+
+@pytest.fixture
+async def proxy(shared_etcd: EtcdServer) -> AsyncIterator[CuttingProxy]:
+    async with CuttingProxy(shared_etcd.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def proxied(proxy: CuttingProxy) -> AsyncIterator[EtcdClient]:
+    async with EtcdClient([proxy.endpoint], tls=None, timeout_seconds=3) as client:
+        await client.get("warm-up")
+        yield client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -144,19 +143,6 @@ async def test_unreachable_etcd_is_control_plane_down_within_the_deadline() -> N
 def test_endpoints_that_cannot_work_are_refused(endpoints: list[str]) -> None:
     with pytest.raises(ConfigurationError):
         channel_target(endpoints)
-
-
-@pytest.fixture
-async def proxy(shared_etcd: EtcdServer) -> AsyncIterator[CuttingProxy]:
-    async with CuttingProxy(shared_etcd.endpoint) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def proxied(proxy: CuttingProxy) -> AsyncIterator[EtcdClient]:
-    async with EtcdClient([proxy.endpoint], tls=None, timeout_seconds=3) as client:
-        await client.get("warm-up")
-        yield client
 
 
 async def wait_for(client: EtcdClient, key: str) -> None:
