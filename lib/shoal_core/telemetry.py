@@ -37,9 +37,9 @@ def new_request_id() -> str:
     return secrets.token_hex(8)
 
 
-def accepted_request_id(offered: str | None) -> str:
+def accepted_request_id(offered: str) -> str:
     """The id that a caller offered if it is harmless in logs and headers, else a new one."""
-    if offered is not None and _ACCEPTED_REQUEST_ID.fullmatch(offered):
+    if _ACCEPTED_REQUEST_ID.fullmatch(offered):
         return offered
     return new_request_id()
 
