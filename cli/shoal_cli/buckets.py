@@ -1,0 +1,153 @@
+"""`shoal bucket create|ls|rm`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from shoal_cli.connection import DEFAULT_ADDRESS, EXIT_FAILED, CaOption, GrpcOption, run
+from shoal_cli.location import Location
+from shoal_cli.output import (
+    Format,
+    OutputOption,
+    bucket_document,
+    complain,
+    print_json,
+    print_line,
+    timestamp,
+)
+from shoal_client.client import ShoalClient
+from shoal_core.errors import BucketAlreadyExists
+from shoal_core.objects import Bucket, BucketProperties, BucketReference, ListQuery
+
+BucketArgument = Annotated[
+    BucketReference,
+    typer.Argument(parser=Location.parse_bucket, metavar="BUCKET", help="`ais://name` or just `name`."),
+]
+
+
+class Durability(StrEnum):
+    fsync = "fsync"
+    os = "os"
+
+
+class Verification(StrEnum):
+    window = "window"
+    always = "always"
+
+
+class ChecksumType(StrEnum):
+    xxhash2 = "xxhash2"
+    crc32c = "crc32c"
+    md5 = "md5"
+    sha256 = "sha256"
+    sha512 = "sha512"
+    none = "none"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `bucket` with its commands."""
+    commands = typer.Typer(no_args_is_help=True, help="Make, list and remove buckets.")
+    commands.command("create")(create)
+    commands.command("ls")(ls)
+    commands.command("rm")(rm)
+    app.add_typer(commands, name="bucket")
+
+
+def create(
+    bucket: BucketArgument,
+    durability: Annotated[
+        Durability, typer.Option(help="`fsync`: acknowledged bytes survive power loss. `os`: faster.")
+    ] = Durability.fsync,
+    verify: Annotated[
+        Verification, typer.Option(help="Check stored bytes once a day (`window`) or on every read.")
+    ] = Verification.window,
+    checksum: Annotated[
+        ChecksumType, typer.Option(help="The checksum kept with every object.")
+    ] = ChecksumType.xxhash2,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="An existing bucket is no error; it is left as it is.")
+    ] = False,
+    output: OutputOption = Format.text,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """Make a bucket."""
+    properties = BucketProperties(
+        durability=durability.value, verify=verify.value, checksum_type=checksum.value
+    )
+
+    async def action(client: ShoalClient) -> None:
+        try:
+            made = await client.create_bucket(bucket, properties=properties)
+        except BucketAlreadyExists:
+            if not if_missing:
+                raise
+            made = await client.resolve(bucket, fresh=True)
+        if output is Format.json:
+            print_json(bucket_document(made))
+        else:
+            print_line(str(made.reference))
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def ls(
+    output: OutputOption = Format.text,
+    long: Annotated[bool, typer.Option("--long", "-l", help="With time and properties.")] = False,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """List all buckets."""
+    run(lambda client: show_buckets(client, output=output, long=long), grpc=grpc, ca=ca)
+
+
+async def show_buckets(client: ShoalClient, *, output: Format, long: bool) -> None:
+    for bucket in await client.list_buckets():
+        if output is Format.json:
+            print_json(bucket_document(bucket))
+        elif long:
+            print_line(bucket_line(bucket))
+        else:
+            print_line(str(bucket.reference))
+
+
+def bucket_line(bucket: Bucket) -> str:
+    properties = bucket.properties
+    traits = f"{properties.durability} {properties.verify} {properties.checksum_type}"
+    return f"{timestamp(bucket.created_ns)}  {traits:<24}  {bucket.reference}"
+
+
+def rm(
+    bucket: BucketArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even if it holds objects.")] = False,
+    output: OutputOption = Format.text,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """Remove a bucket with everything in it. Asks (or refuses, without a terminal) if it holds objects."""
+
+    async def action(client: ShoalClient) -> int | None:
+        if not yes and await holds_objects(client, bucket) and not confirmed(bucket):
+            complain(f"{bucket} holds objects and was left as it is; --yes removes it with all of them")
+            return EXIT_FAILED
+        job = await client.delete_bucket(bucket)
+        if output is Format.json:
+            print_json({"bucket": str(bucket), "job": job})
+        return None
+
+    run(action, grpc=grpc, ca=ca)
+
+
+async def holds_objects(client: ShoalClient, bucket: BucketReference) -> bool:
+    return bool((await client.bucket(bucket).list_page(ListQuery(limit=1))).entries)
+
+
+def confirmed(what: BucketReference | Location) -> bool:
+    """Ask a person; without one the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"Remove {what} and everything in it?", err=True)

@@ -1,0 +1,188 @@
+"""The Python SDK: `ShoalClient` connects to a proxy, learns the cluster map and goes to the targets itself.
+
+async with ShoalClient.connect("127.0.0.1:51081", ca=Path("ca.pem")) as client:
+    await client.create_bucket("photos")
+    photos = client.bucket("photos")
+    await photos.put("cat.jpg", Path("cat.jpg"))
+    content = await photos.get("cat.jpg")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from shoal.bucket.v1.bucket_pb2 import (
+    CreateBucketRequest,
+    DeleteBucketRequest,
+    GetBucketRequest,
+    ListBucketsRequest,
+)
+from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
+from shoal_client.bucket import BucketClient
+from shoal_client.cluster import FollowedClusterMap
+from shoal_client.remote import RemoteObjectStore
+from shoal_client.routed import RoutedObjectStore
+from shoal_core import messages
+from shoal_core.certificates import TlsFiles
+from shoal_core.cluster_map import ClusterMap, Member
+from shoal_core.errors import OwnerUnreachable
+from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
+from shoal_core.rpc import Channels, call
+
+CHANGE_SECONDS_MAX = 30.0
+LOOKUP_SECONDS_MAX = 10.0
+BUCKETS_PAGE = 1000
+KNOWN_BUCKETS_MAX = 10_000
+
+
+class ShoalClient:
+    """One client for a whole program: it is safe to use from any number of tasks of one event loop."""
+
+    @staticmethod
+    def connect(address: str, *, ca: Path | str, direct: bool = True) -> ShoalClient:
+        """Use as `async with`. `address` is a proxy's `host:port`, `ca` the cluster's `ca.pem`.
+
+        With `direct=False` everything goes through the proxy, for clients that cannot reach the targets.
+        """
+        return ShoalClient(address, TlsFiles(Path(ca)), direct=direct)
+
+    def __init__(self, address: str, tls: TlsFiles, *, direct: bool) -> None:
+        self._peer = f"proxy {address}"
+        self._address = address
+        self._tls = tls
+        self._direct = direct
+        self._known_buckets: dict[BucketReference, Bucket] = {}
+        self._stores: dict[str, ObjectStore] = {}
+
+    async def __aenter__(self) -> ShoalClient:
+        # Channels belong to the running event loop, so they are made here and not in the constructor.
+        self._channels = Channels(self._tls)
+        channel = self._channels.get(self._address)
+        self._buckets = BucketServiceStub(channel)
+        self._cluster = FollowedClusterMap(channel, peer=self._peer)
+        try:
+            await self._cluster.start()
+        except BaseException:
+            await self.close()
+            raise
+        self._objects: ObjectStore = RemoteObjectStore(channel, peer=self._peer)
+        if self._direct:
+            self._objects = RoutedObjectStore(
+                lambda: self._cluster.current, self._store_of, refresh=self._cluster.refresh
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._cluster.close()
+        await self._channels.close()
+
+    @property
+    def cluster_map(self) -> ClusterMap:
+        """Members and placement as last heard from the proxy."""
+        return self._cluster.current
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The layer under `bucket(...)`, for programs that work with `ObjectStore` themselves."""
+        return self._objects
+
+    def bucket(self, bucket: str | BucketReference) -> BucketClient:
+        """The objects of a bucket. Makes no call: a bucket that does not exist shows at its first use."""
+        return BucketClient(self, as_reference(bucket))
+
+    async def create_bucket(
+        self, bucket: str | BucketReference, *, properties: BucketProperties | None = None
+    ) -> Bucket:
+        """Raises BucketAlreadyExists. Usable through every gateway and client once this returns."""
+        request = CreateBucketRequest(
+            bucket=messages.bucket_reference_to_message(as_reference(bucket)),
+            properties=messages.bucket_properties_to_message(properties or BucketProperties()),
+        )
+        response = await call(
+            self._buckets.CreateBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=self._peer
+        )
+        return self._remembered(messages.bucket_from_message(response.bucket))
+
+    async def delete_bucket(self, bucket: str | BucketReference) -> str:
+        """Remove a bucket with all its objects; returns the id of the job that frees their space."""
+        reference = as_reference(bucket)
+        self._known_buckets.pop(reference, None)
+        request = DeleteBucketRequest(bucket=messages.bucket_reference_to_message(reference))
+        response = await call(
+            self._buckets.DeleteBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=self._peer
+        )
+        return response.job_id
+
+    async def list_buckets(self, provider: str = "") -> Sequence[Bucket]:
+        """All buckets (of a provider), sorted by provider, namespace and name."""
+        buckets: list[Bucket] = []
+        token = ""
+        while True:
+            request = ListBucketsRequest(provider=provider, page_size=BUCKETS_PAGE, page_token=token)
+            response = await call(
+                self._buckets.ListBuckets,
+                request,
+                timeout_seconds=LOOKUP_SECONDS_MAX,
+                idempotent=True,
+                peer=self._peer,
+            )
+            buckets.extend(messages.bucket_from_message(bucket) for bucket in response.buckets)
+            token = response.next_page_token
+            if not token:
+                return buckets
+
+    async def resolve(self, reference: BucketReference, *, fresh: bool = False) -> Bucket:
+        """The bucket's record, remembered from the last time unless `fresh`. Raises BucketNotFound."""
+        known = self._known_buckets.get(reference)
+        if known is not None and not fresh:
+            return known
+        self._known_buckets.pop(reference, None)
+        request = GetBucketRequest(bucket=messages.bucket_reference_to_message(reference))
+        response = await call(
+            self._buckets.GetBucket,
+            request,
+            timeout_seconds=LOOKUP_SECONDS_MAX,
+            idempotent=True,
+            peer=self._peer,
+        )
+        return self._remembered(messages.bucket_from_message(response.bucket))
+
+    def _remembered(self, bucket: Bucket) -> Bucket:
+        if len(self._known_buckets) >= KNOWN_BUCKETS_MAX:
+            self._known_buckets.clear()
+        self._known_buckets[bucket.reference] = bucket
+        return bucket
+
+    def _store_of(self, member: Member) -> ObjectStore:
+        if not member.public_address:
+            raise OwnerUnreachable(
+                f"target {member.id} has no public address; connect with direct=False to use the proxy",
+                target=member.id,
+            )
+        # Targets that restart may come back under another port: the address is the identity here.
+        store = self._stores.get(member.public_address)
+        if store is None:
+            store = self._stores[member.public_address] = RemoteObjectStore(
+                self._channels.get(member.public_address),
+                peer=f"target {member.id} at {member.public_address}",
+                epoch=lambda: self._cluster.current.placement_epoch,
+            )
+        return store
+
+
+def as_reference(bucket: str | BucketReference) -> BucketReference:
+    """`photos`, `ais://photos` or `ais://@uuid#namespace/photos` as users write them."""
+    if isinstance(bucket, BucketReference):
+        return bucket
+    provider, separator, rest = bucket.partition("://")
+    if not separator:
+        return BucketReference(bucket)
+    namespace, separator, name = rest.rpartition("/")
+    return BucketReference(name, provider, namespace)
