@@ -1,0 +1,186 @@
+"""Jobs: long work that targets do, as records in etcd.
+
+`jobs/<id>/spec` says what is to be done and by whom; it is written in the transaction that made it necessary.
+`jobs/<id>/progress/<target>` says how far one target is, at most once a second. A job is over when every
+target named in its specification has ended; what a restarted target had not ended, it does again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from shoal_core.errors import ControlPlaneDown, DataCorrupt, JobNotFound
+from shoal_core.objects import BucketId, BucketReference
+from shoal_core.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from shoal_core.etcd.client import EtcdClient
+    from shoal_core.etcd.values import KeyValue
+
+T = TypeVar("T")
+
+JOBS_PREFIX = "/shoal/v1/jobs/"
+PURGE_BUCKET = "purge-bucket"
+PROGRESS_SECONDS_MIN = 1.0
+"""Between two writes of one target's progress: etcd is not for counters."""
+HISTORY_JOBS_MAX = 200
+"""Jobs that have ended and are kept for people to see."""
+ERROR_CHARACTERS_MAX = 500
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpecification:
+    """What is to be done. JSON in etcd, so fields are only ever added, with defaults."""
+
+    kind: str
+    bucket: BucketReference
+    bucket_id: BucketId
+    targets: tuple[str, ...]
+    created_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How far one target is."""
+
+    state: JobState = JobState.RUNNING
+    objects: int = 0
+    bytes: int = 0
+    error: str = ""
+    updated_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    specification: JobSpecification
+    progress: Mapping[str, JobProgress] = field(default_factory=dict)
+    """By target; a target that has yet to begin is missing."""
+
+    @property
+    def state(self) -> JobState:
+        states = [self.progress_of(target).state for target in self.specification.targets]
+        if JobState.RUNNING in states:
+            return JobState.RUNNING
+        return JobState.FAILED if JobState.FAILED in states else JobState.FINISHED
+
+    @property
+    def ended_ns(self) -> int:
+        """When the last target ended; 0 while the job runs."""
+        if self.state is JobState.RUNNING:
+            return 0
+        ended = [progress.updated_ns for progress in self.progress.values()]
+        return max(ended, default=self.specification.created_ns)
+
+    def progress_of(self, target: str) -> JobProgress:
+        return self.progress.get(target, JobProgress())
+
+
+class JobBoard:
+    """All jobs, read from etcd's quorum, so that a job is found the moment its id was returned."""
+
+    def __init__(self, etcd: EtcdClient) -> None:
+        self._etcd = etcd
+
+    async def get(self, job_id: str) -> Job:
+        found: list[Job] = []
+        if job_id and "/" not in job_id:
+            found = jobs_of((await self._etcd.get_prefix(f"{JOBS_PREFIX}{job_id}/")).items)
+        if not found:
+            raise JobNotFound(
+                f"job {job_id} does not exist, or ended so long ago that it is forgotten", job=job_id
+            )
+        return found[0]
+
+    async def list(self, kind: str = "") -> list[Job]:
+        """Newest first; all kinds, or one."""
+        jobs = jobs_of((await self._etcd.get_prefix(JOBS_PREFIX)).items)
+        return [job for job in jobs if not kind or job.specification.kind == kind]
+
+    async def forget_old(self, *, keep: int = HISTORY_JOBS_MAX) -> int:
+        """Remove the oldest jobs that have ended, beyond `keep`; returns their number."""
+        ended = [job for job in await self.list() if job.state is not JobState.RUNNING]
+        for job in ended[keep:]:
+            await self._etcd.delete_prefix(f"{JOBS_PREFIX}{job.id}/")
+        return len(ended[keep:])
+
+
+class ProgressReport:
+    """One target's progress in one job; counts in memory, and tells etcd now and then."""
+
+    def __init__(self, etcd: EtcdClient, job_id: str, target: str) -> None:
+        self._etcd = etcd
+        self._job_id = job_id
+        self._key = progress_key(job_id, target)
+        self._written_at = float("-inf")
+        self.objects = 0
+        self.bytes = 0
+
+    async def add(self, *, objects: int, bytes: int) -> None:
+        """Count work done. That etcd cannot be told now is no reason to stop it."""
+        self.objects += objects
+        self.bytes += bytes
+        if time.monotonic() - self._written_at < PROGRESS_SECONDS_MIN:
+            return
+        self._written_at = time.monotonic()
+        try:
+            await self._write(JobState.RUNNING, "")
+        except ControlPlaneDown as error:
+            get_logger().warning("job-progress-not-written", job=self._job_id, reason=error.message)
+
+    async def end(self, state: JobState, *, error: str = "") -> None:
+        """Say that this target is done. Raises ControlPlaneDown: then the work counts as not done."""
+        await self._write(state, error[:ERROR_CHARACTERS_MAX])
+
+    async def _write(self, state: JobState, error: str) -> None:
+        progress = JobProgress(state, self.objects, self.bytes, error, time.time_ns())
+        await self._etcd.put(self._key, msgspec.json.encode(progress))
+
+
+def specification_key(job_id: str) -> str:
+    return f"{JOBS_PREFIX}{job_id}/spec"
+
+
+def progress_key(job_id: str, target: str) -> str:
+    return f"{JOBS_PREFIX}{job_id}/progress/{target}"
+
+
+def encode_specification(specification: JobSpecification) -> bytes:
+    return msgspec.json.encode(specification)
+
+
+def jobs_of(items: Iterable[KeyValue]) -> list[Job]:
+    """The jobs among keys under JOBS_PREFIX, newest first. One that cannot be read is logged and left out."""
+    specifications: dict[str, JobSpecification] = {}
+    progress: dict[str, dict[str, JobProgress]] = {}
+    for item in items:
+        job_id, _, rest = item.key.removeprefix(JOBS_PREFIX).partition("/")
+        try:
+            if rest == "spec":
+                specifications[job_id] = decoded(item, JobSpecification)
+            elif rest.startswith("progress/"):
+                target = rest.removeprefix("progress/")
+                progress.setdefault(job_id, {})[target] = decoded(item, JobProgress)
+        except DataCorrupt as error:
+            get_logger().error("job-not-readable", key=item.key, reason=error.message)
+    jobs = [Job(job_id, each, progress.get(job_id, {})) for job_id, each in specifications.items()]
+    return sorted(jobs, key=lambda job: (job.specification.created_ns, job.id), reverse=True)
+
+
+def decoded(item: KeyValue, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(item.value, type=kind)
+    except msgspec.DecodeError as error:
+        raise DataCorrupt(f"etcd key {item.key} does not hold a {kind.__name__}: {error}") from error

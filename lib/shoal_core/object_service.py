@@ -1,0 +1,283 @@
+"""`ObjectServicer`: the gRPC object service over any `ObjectStore`; targets and proxies serve the same one.
+
+Handlers check, call the store and fill the answer; the gate in front of them (`rpc_gate`) words errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from crc32c import crc32c
+
+from shoal.common.v1 import common_pb2
+from shoal.object.v1 import object_pb2, object_pb2_grpc
+from shoal_core import messages
+from shoal_core.access import Permission, Principal
+from shoal_core.errors import (
+    ChecksumMismatch,
+    DeadlineExceeded,
+    InvalidArgument,
+    PermissionDenied,
+    SizeMismatch,
+)
+from shoal_core.objects import (
+    FRAME_BYTES,
+    Bucket,
+    BucketReference,
+    ListPage,
+    ListQuery,
+    ObjectStore,
+    PutRequest,
+    RangeRequest,
+)
+from shoal_core.rpc import Context, current_principal
+
+IDLE_SECONDS_MAX = 60.0
+"""How long an upload may send nothing; then it is given up."""
+METADATA_BYTES_MAX = 8 << 10
+PAGE_ENTRIES_DEFAULT = 1000
+PAGE_ENTRIES_MAX = 10_000
+PAGE_BYTES_MAX = 3 << 20
+"""Pages are cut here, below the limit on one message: records can be 10 KiB each."""
+CONTENT_TYPE_DEFAULT = "application/octet-stream"
+CHECKSUM_TYPES = frozenset({"xxhash2", "crc32c", "md5", "sha256", "sha512"})
+
+Uploads = AsyncIterator[object_pb2.PutObjectRequest]
+Admission = Callable[[Bucket, object_pb2.Routing], Awaitable[None]]
+
+
+class BucketResolver(Protocol):
+    """What this service needs of `BucketDirectory`."""
+
+    async def resolve(
+        self, reference: BucketReference, *, permission: Permission, principal: Principal
+    ) -> Bucket: ...
+
+
+class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
+    """Objects of `store`. `admit` refuses callers that routed by an old view (targets only)."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        buckets: BucketResolver,
+        *,
+        admit: Admission | None = None,
+        idle_seconds: float = IDLE_SECONDS_MAX,
+    ) -> None:
+        self._store = store
+        self._buckets = buckets
+        self._admit = admit
+        self._idle_seconds = idle_seconds
+
+    async def PutObject(self, request_iterator: Uploads, context: Context) -> object_pb2.PutObjectResponse:
+        uploaded = UploadedBody(request_iterator, idle_seconds=self._idle_seconds)
+        specification = await uploaded.specification()
+        request = put_request(specification)
+        bucket = await self._bucket(specification.bucket, specification.routing, Permission.PUT)
+        async with aclosing(uploaded.chunks()) as body:
+            info = await self._store.put(bucket, request, body)
+        return object_pb2.PutObjectResponse(object=messages.object_to_message(info))
+
+    async def GetObject(
+        self, request: object_pb2.GetObjectRequest, context: Context
+    ) -> AsyncIterator[object_pb2.GetObjectResponse]:
+        wanted = range_request(request)
+        bucket = await self._bucket(request.bucket, request.routing, Permission.GET)
+        body = await self._store.open(
+            bucket,
+            request.name,
+            range=wanted,
+            preconditions=messages.preconditions_from_message(request.preconditions),
+        )
+        try:
+            yield object_pb2.GetObjectResponse(object=messages.object_to_message(body.info))
+            offset = body.range.offset if body.range else 0
+            async for data in body.chunks():
+                frame = object_pb2.Frame(offset=offset, data=data, crc32c=crc32c(data))
+                yield object_pb2.GetObjectResponse(frame=frame)
+                offset += len(data)
+        finally:
+            await body.close()
+
+    async def HeadObject(
+        self, request: object_pb2.HeadObjectRequest, context: Context
+    ) -> object_pb2.HeadObjectResponse:
+        bucket = await self._bucket(request.bucket, request.routing, Permission.HEAD_OBJECT)
+        preconditions = messages.preconditions_from_message(request.preconditions)
+        info = await self._store.head(bucket, request.name, preconditions=preconditions)
+        return object_pb2.HeadObjectResponse(object=messages.object_to_message(info))
+
+    async def DeleteObject(
+        self, request: object_pb2.DeleteObjectRequest, context: Context
+    ) -> object_pb2.DeleteObjectResponse:
+        bucket = await self._bucket(request.bucket, request.routing, Permission.DELETE_OBJECT)
+        preconditions = messages.preconditions_from_message(request.preconditions)
+        info = await self._store.delete(bucket, request.name, preconditions=preconditions)
+        return object_pb2.DeleteObjectResponse(object=messages.object_to_message(info))
+
+    async def ListObjects(
+        self, request: object_pb2.ListObjectsRequest, context: Context
+    ) -> object_pb2.ListObjectsResponse:
+        query = list_query(request)
+        bucket = await self._bucket(request.bucket, request.routing, Permission.LIST_OBJECTS)
+        return page_message(await self._store.list(bucket, query))
+
+    async def _bucket(
+        self, named: common_pb2.BucketReference, routing: object_pb2.Routing, permission: Permission
+    ) -> Bucket:
+        reference = messages.bucket_reference_from_message(named)
+        bucket = await self._buckets.resolve(reference, permission=permission, principal=current_principal())
+        if self._admit is not None:
+            await self._admit(bucket, routing)
+        return bucket
+
+
+class UploadedBody:
+    """The messages of one upload, checked: specification, frames without a gap, finish."""
+
+    def __init__(self, requests: Uploads, *, idle_seconds: float) -> None:
+        self._requests = requests
+        self._idle_seconds = idle_seconds
+
+    async def specification(self) -> object_pb2.PutObjectSpecification:
+        first = await self._next()
+        if first is None or first.WhichOneof("message") != "specification":
+            raise InvalidArgument("an upload begins with its specification, and this one does not")
+        return first.specification
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes of the body; ends only after a right finish message, else raises."""
+        received = 0
+        while (request := await self._next()) is not None:
+            match request.WhichOneof("message"):
+                case "frame":
+                    yield checked_data(request.frame, expected_offset=received)
+                    received += len(request.frame.data)
+                case "finish":
+                    check_finish(request.finish, received=received)
+                    return
+                case other:
+                    raise InvalidArgument(f"an upload holds frames and a finish, not {other or 'nothing'}")
+        raise InvalidArgument(f"the upload ended after {received} bytes without its finish: nothing was kept")
+
+    async def _next(self) -> object_pb2.PutObjectRequest | None:
+        try:
+            async with asyncio.timeout(self._idle_seconds) as deadline:
+                return await anext(self._requests, None)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise DeadlineExceeded(
+                f"the upload sent nothing for {self._idle_seconds:g} s and was given up: send it again"
+            ) from error
+
+
+def checked_data(frame: object_pb2.Frame, *, expected_offset: int) -> bytes:
+    if frame.offset != expected_offset:
+        raise InvalidArgument(
+            f"a frame for byte {frame.offset} came where byte {expected_offset} was due; send frames in order"
+        )
+    if not 0 < len(frame.data) <= FRAME_BYTES:
+        raise InvalidArgument(f"a frame holds {len(frame.data)} bytes; send 1 to {FRAME_BYTES}")
+    if crc32c(frame.data) != frame.crc32c:
+        raise ChecksumMismatch(
+            f"the frame for byte {frame.offset} was damaged on the way: its CRC32C differs; send it again",
+            type="crc32c",
+        )
+    return frame.data
+
+
+def check_finish(finish: object_pb2.PutObjectFinish, *, received: int) -> None:
+    if finish.size != received:
+        raise SizeMismatch(
+            f"the finish says {finish.size} bytes and {received} arrived; nothing was kept",
+            announced=str(finish.size),
+            received=str(received),
+        )
+
+
+def put_request(specification: object_pb2.PutObjectSpecification) -> PutRequest:
+    """The specification as the store takes it. Raises InvalidArgument."""
+    if specification.HasField("size") and specification.size < 0:
+        raise InvalidArgument(f"size is {specification.size}; it must not be negative", field="size")
+    if specification.etag and current_principal().kind != "node":
+        raise PermissionDenied("only nodes of the cluster set an etag; leave it out", field="etag")
+    metadata = dict(specification.metadata)
+    metadata_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if metadata_bytes > METADATA_BYTES_MAX:
+        raise InvalidArgument(
+            f"metadata has {metadata_bytes} bytes; at most {METADATA_BYTES_MAX} are kept", field="metadata"
+        )
+    check_checksums(specification)
+    return PutRequest(
+        name=specification.name,
+        size=specification.size if specification.HasField("size") else None,
+        content_type=specification.content_type or CONTENT_TYPE_DEFAULT,
+        metadata=metadata,
+        checksums=tuple(messages.checksum_from_message(each) for each in specification.checksums),
+        etag=specification.etag or None,
+        preconditions=messages.preconditions_from_message(specification.preconditions),
+    )
+
+
+def check_checksums(specification: object_pb2.PutObjectSpecification) -> None:
+    types = [checksum.type for checksum in specification.checksums]
+    for unknown in set(types) - CHECKSUM_TYPES:
+        raise InvalidArgument(
+            f"checksum type {unknown!r} is not one of {', '.join(sorted(CHECKSUM_TYPES))}", field="checksums"
+        )
+    if len(set(types)) != len(types):
+        raise InvalidArgument("several checksums of one type were given; send one of each", field="checksums")
+
+
+def range_request(request: object_pb2.GetObjectRequest) -> RangeRequest | None:
+    if request.length < 0:
+        raise InvalidArgument(f"length is {request.length}; it must not be negative", field="length")
+    if request.offset < 0:
+        if request.length:
+            raise InvalidArgument("a range from the end has no length of its own; send 0", field="length")
+        return RangeRequest(None, -request.offset)
+    if not request.offset and not request.length:
+        return None
+    last = request.offset + request.length - 1 if request.length else None
+    return RangeRequest(request.offset, last)
+
+
+def list_query(request: object_pb2.ListObjectsRequest) -> ListQuery:
+    if not 0 <= request.page_size <= PAGE_ENTRIES_MAX:
+        raise InvalidArgument(
+            f"page_size is {request.page_size}; use 1 to {PAGE_ENTRIES_MAX}, or 0 for {PAGE_ENTRIES_DEFAULT}",
+            field="page_size",
+        )
+    return ListQuery(
+        prefix=request.prefix,
+        delimiter=request.delimiter,
+        start_after=request.page_token or request.start_after,
+        limit=request.page_size or PAGE_ENTRIES_DEFAULT,
+    )
+
+
+def page_message(page: ListPage) -> object_pb2.ListObjectsResponse:
+    """The page as a message, cut where it would grow too large for one; the next page goes on from there."""
+    entries = {info.name.encode(): info for info in page.entries}
+    prefixes = {prefix.encode(): prefix for prefix in page.prefixes}
+    response = object_pb2.ListObjectsResponse()
+    size, last = 0, ""
+    for key in sorted([*entries, *prefixes]):
+        info = entries.get(key)
+        record = messages.object_to_message(info) if info is not None else None
+        size += record.ByteSize() if record is not None else len(key)
+        if size > PAGE_BYTES_MAX and last:
+            response.next_page_token = last
+            return response
+        if record is not None:
+            response.objects.append(record)
+        else:
+            response.prefixes.append(prefixes[key])
+        last = key.decode()
+    response.next_page_token = page.next_after
+    return response

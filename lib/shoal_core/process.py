@@ -1,0 +1,95 @@
+"""How a service process begins and ends: its command line, signals, ready file and exit code.
+
+A problem that the operator can solve is one sentence on stderr and exit code 2. SIGTERM and SIGINT ask the
+service to stop; one that does not manage within STOP_SECONDS_MAX is ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from shoal_core.errors import ConfigurationError, ShoalError
+from shoal_core.telemetry import get_logger
+
+STOP_SECONDS_MAX = 9.5
+EXIT_CONFIGURATION = 2
+EXIT_STUCK = 3
+
+Serve = Callable[[Path, asyncio.Event], Coroutine[Any, Any, None]]
+"""Runs the service by the configuration file until the event is set."""
+
+
+def run_service(name: str, serve: Serve) -> None:
+    """The `main` of a service: `<name> --config FILE`. Does not return after a failure."""
+    parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    path = parser.parse_args().config
+    try:
+        uvloop.run(until_stopped(path, serve))
+    except* (ShoalError, OSError) as group:
+        sys.stderr.write(f"{name}: {sentence(group)}\n")
+        sys.exit(EXIT_CONFIGURATION)
+
+
+async def until_stopped(path: Path, serve: Serve) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if not stop.is_set():
+            loop.call_later(STOP_SECONDS_MAX, give_up)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await serve(path, stop)
+
+
+def give_up() -> None:
+    get_logger().error("stop-took-too-long", seconds=STOP_SECONDS_MAX)
+    os._exit(EXIT_STUCK)
+
+
+@contextmanager
+def ready_file(path: Path, content: Mapping[str, object]) -> Iterator[None]:
+    """While the block runs, `path` says that this process serves, and where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps({"pid": os.getpid(), **content}))
+    unfinished.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, *, purpose: str) -> Path:
+    """Make a folder of our own, for this user only. Raises ConfigurationError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {purpose} {path}: {error.strerror}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{purpose} {path} is not writable for this user")
+    return path
+
+
+def sentence(group: BaseExceptionGroup[BaseException]) -> str:
+    """What the first error in the group says."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    if isinstance(first, OSError) and first.filename:
+        return f"cannot use {first.filename}: {first.strerror}"
+    return str(first)
