@@ -46,6 +46,8 @@ else:
 
 REQUEST_ID_KEY = "shoal-request-id"
 CONCURRENT_WATCHES_MAX = 1000
+WRITE_SECONDS_MAX = 60.0
+"""How long a caller may take no message of a stream; then the call ends and frees what it holds."""
 LONG_LIVED = frozenset(
     {"/shoal.cluster.v1.ClusterService/WatchClusterMap", "/shoal.chunk.v1.ChunkService/Commit"}
 )
@@ -261,10 +263,20 @@ async def write_all(produced: Any, context: Context) -> None:
     elif isinstance(produced, AsyncGenerator):
         async with aclosing(produced) as messages:
             async for message in messages:
-                await context.write(message)
+                await write(message, context)
     else:
         async for message in produced:
+            await write(message, context)
+
+
+async def write(message: Any, context: Context) -> None:
+    try:
+        async with asyncio.timeout(WRITE_SECONDS_MAX) as deadline:
             await context.write(message)
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise DeadlineExceeded(f"the caller took nothing for {WRITE_SECONDS_MAX:g} s") from error
 
 
 def decoding(handler: Handler) -> Callable[[bytes], Any]:
