@@ -35,7 +35,7 @@ class FollowedClusterMap:
             await self.refresh()
         except OwnerUnreachable as error:
             raise ControlPlaneDown(
-                f"cannot reach {self._peer}: {error.message}; check its address and that the cluster runs"
+                f"cannot reach {error.message}; check the address, and that the cluster runs"
             ) from error
         self._follower = asyncio.create_task(self._follow(), name="follow-cluster-map")
 

@@ -1,0 +1,12 @@
+"""Made-up buckets and cluster maps, for tests of routing that need no processes."""
+
+from __future__ import annotations
+
+from shoal_core.cluster_map import ClusterMap, Member
+from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
+
+BUCKET = Bucket(BucketReference("photos"), BucketId(b"bucketid"), 1, 0, BucketProperties())
+
+
+def cluster_map_of(*targets: str) -> ClusterMap:
+    return ClusterMap("c1", 1, 1, tuple(Member(target) for target in targets))

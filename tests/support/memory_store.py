@@ -1,0 +1,205 @@
+"""`MemoryObjectStore`: an `ObjectStore` in a dictionary, proved by the same contract suite as the real ones.
+
+It lets tests look inside (`names`) and choose what goes wrong (`failure`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import xxhash
+from crc32c import crc32c
+
+from shoal_core.errors import (
+    ChecksumMismatch,
+    InvalidName,
+    NotModified,
+    ObjectNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ShoalError,
+    SizeMismatch,
+)
+from shoal_core.objects import (
+    FRAME_BYTES,
+    NO_PRECONDITIONS,
+    OBJECT_NAME_BYTES_MAX,
+    Bucket,
+    BucketId,
+    ByteRange,
+    Checksum,
+    ListPage,
+    ListQuery,
+    ObjectInfo,
+    Preconditions,
+    PutRequest,
+    RangeRequest,
+    Version,
+)
+
+
+class MemoryObjectStore:
+    def __init__(self, location: str = "t[memory]:mp1") -> None:
+        self.failure: ShoalError | None = None
+        self._location = location
+        self._objects: dict[tuple[BucketId, str], tuple[ObjectInfo, bytes]] = {}
+        self._versions = 0
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(name for _, name in self._objects)
+
+    async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
+        self._fail(request.name)
+        data = b"".join([piece async for piece in body])
+        check_content(request, data)
+        known = self._objects.get((bucket.id, request.name), (None, b""))[0]
+        check_conditions(request.preconditions, known, reading=False)
+        self._versions += 1
+        info = ObjectInfo(
+            name=request.name,
+            size=len(data),
+            version=Version(time.time_ns().to_bytes(8) + self._versions.to_bytes(4)),
+            sequence=known.sequence + 1 if known else 1,
+            etag=request.etag or str(xxhash.xxh3_128_hexdigest(data)),
+            checksum=kept_checksum(bucket, data),
+            modified_ns=time.time_ns(),
+            content_type=request.content_type,
+            metadata=dict(request.metadata),
+            location=self._location,
+        )
+        self._objects[bucket.id, request.name] = info, data
+        return info
+
+    async def open(
+        self,
+        bucket: Bucket,
+        name: str,
+        *,
+        range: RangeRequest | None = None,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> MemoryBody:
+        info = self._current(bucket, name)
+        check_conditions(preconditions, info, reading=True)
+        resolved = range.resolve(info.size) if range else None
+        if range and resolved is None:
+            raise RangeNotSatisfiable(f"{name} has {info.size} bytes", size=str(info.size))
+        return MemoryBody(info, resolved, self._objects[bucket.id, name][1])
+
+    async def head(
+        self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> ObjectInfo:
+        info = self._current(bucket, name)
+        check_conditions(preconditions, info, reading=True)
+        return info
+
+    async def delete(
+        self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> ObjectInfo:
+        info = self._current(bucket, name)
+        check_conditions(preconditions, info, reading=False)
+        del self._objects[bucket.id, name]
+        return info
+
+    async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
+        self._fail("x")
+        found: dict[str, ObjectInfo | None] = {}
+        for (bucket_id, name), (info, _) in self._objects.items():
+            if bucket_id == bucket.id and name.startswith(query.prefix):
+                key = folded(name, query)
+                found[key] = None if key != name or is_folded(name, query) else info
+        after = sorted(key for key in found if key > query.start_after)
+        shown = {key: found[key] for key in after[: query.limit]}
+        return ListPage(
+            entries=tuple(info for info in shown.values() if info is not None),
+            prefixes=tuple(key for key, info in shown.items() if info is None),
+            next_after=max(shown) if len(after) > len(shown) else "",
+        )
+
+    def _current(self, bucket: Bucket, name: str) -> ObjectInfo:
+        self._fail(name)
+        if (bucket.id, name) not in self._objects:
+            raise ObjectNotFound(
+                f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name
+            )
+        return self._objects[bucket.id, name][0]
+
+    def _fail(self, name: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if not 0 < len(name.encode(errors="replace")) <= OBJECT_NAME_BYTES_MAX or "\0" in name:
+            raise InvalidName(f"object name {name!r} is not 1 to 1,024 bytes without NUL")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBody:
+    info: ObjectInfo
+    range: ByteRange | None
+    data: bytes
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        wanted = self.range or ByteRange(0, len(self.data))
+        data = self.data[wanted.offset : wanted.offset + wanted.length]
+        for start in range(0, len(data), FRAME_BYTES):
+            yield data[start : start + FRAME_BYTES]
+
+    async def close(self) -> None: ...
+
+
+def folded(name: str, query: ListQuery) -> str:
+    if not is_folded(name, query):
+        return name
+    return name[: name.index(query.delimiter, len(query.prefix)) + len(query.delimiter)]
+
+
+def is_folded(name: str, query: ListQuery) -> bool:
+    return bool(query.delimiter) and query.delimiter in name[len(query.prefix) :]
+
+
+def check_content(request: PutRequest, data: bytes) -> None:
+    if request.size is not None and request.size != len(data):
+        raise SizeMismatch(f"{len(data)} bytes came and {request.size} were announced")
+    for checksum in request.checksums:
+        if checksum != checksum_of(checksum.type, data):
+            raise ChecksumMismatch(f"the {checksum.type} differs", type=checksum.type)
+
+
+def kept_checksum(bucket: Bucket, data: bytes) -> Checksum | None:
+    kind = bucket.properties.checksum_type
+    return None if kind == "none" else checksum_of(kind, data)
+
+
+def checksum_of(kind: str, data: bytes) -> Checksum:
+    match kind:
+        case "xxhash2":
+            return Checksum(kind, str(xxhash.xxh64_hexdigest(data)))
+        case "crc32c":
+            return Checksum(kind, f"{crc32c(data):08x}")
+        case _:
+            return Checksum(kind, hashlib.new(kind, data).hexdigest())
+
+
+def check_conditions(conditions: Preconditions, info: ObjectInfo | None, *, reading: bool) -> None:
+    """In the order of RFC 9110, section 13.2.2; times in whole seconds, as HTTP has them."""
+    since = conditions.if_unmodified_since_ns
+    if conditions.if_match:
+        if not matches(conditions.if_match, info):
+            raise PreconditionFailed("if_match does not hold", condition="if_match")
+    elif since is not None and info is not None and info.modified_ns // 10**9 > since // 10**9:
+        raise PreconditionFailed("it was modified since", condition="if_unmodified_since")
+    if conditions.if_version is not None and (info is None or info.version != conditions.if_version):
+        raise PreconditionFailed("if_version does not hold", condition="if_version")
+    since = conditions.if_modified_since_ns
+    if conditions.if_none_match:
+        if matches(conditions.if_none_match, info):
+            kind = NotModified if reading else PreconditionFailed
+            raise kind("if_none_match does not hold", condition="if_none_match")
+    elif reading and since is not None and info is not None and info.modified_ns // 10**9 <= since // 10**9:
+        raise NotModified("it was not modified since", condition="if_modified_since")
+
+
+def matches(etags: tuple[str, ...], info: ObjectInfo | None) -> bool:
+    return info is not None and ("*" in etags or info.etag in etags)
