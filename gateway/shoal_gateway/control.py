@@ -1,0 +1,80 @@
+"""Changes of buckets: asked of a proxy, which makes them in etcd and waits until every gateway knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shoal_core.cluster_map import ClusterMap, Member, MemberRole
+
+from shoal.bucket.v1.bucket_pb2 import CreateBucketRequest, DeleteBucketRequest, UpdateBucketRequest
+from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
+from shoal_core import messages
+from shoal_core.errors import ControlPlaneDown, DeadlineExceeded, OwnerUnreachable
+from shoal_core.objects import Bucket, BucketProperties, BucketReference
+from shoal_core.rpc import Channels, call
+
+CHANGE_SECONDS_MAX = 15.0
+"""Less than the 20 s after which AIStore's SDK gives up."""
+
+
+class ProxyBuckets:
+    """Implements `BucketControl` over the proxies of the cluster map."""
+
+    def __init__(self, channels: Channels, cluster_map: Callable[[], ClusterMap]) -> None:
+        self._channels = channels
+        self._cluster_map = cluster_map
+
+    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
+        request = CreateBucketRequest(
+            bucket=messages.bucket_reference_to_message(reference),
+            properties=messages.bucket_properties_to_message(properties),
+        )
+        stub, peer = self._proxy()
+        with explained(peer):
+            response = await call(stub.CreateBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=peer)
+        return messages.bucket_from_message(response.bucket)
+
+    async def update(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
+        request = UpdateBucketRequest(
+            bucket=messages.bucket_reference_to_message(reference),
+            properties=messages.bucket_properties_to_message(properties),
+        )
+        stub, peer = self._proxy()
+        with explained(peer):
+            response = await call(stub.UpdateBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=peer)
+        return messages.bucket_from_message(response.bucket)
+
+    async def delete(self, reference: BucketReference) -> None:
+        request = DeleteBucketRequest(bucket=messages.bucket_reference_to_message(reference))
+        stub, peer = self._proxy()
+        with explained(peer):
+            await call(stub.DeleteBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=peer)
+
+    def _proxy(self) -> tuple[BucketServiceStub, str]:
+        """One that is alive if any is; liveness may be out of date, so the others are better than none."""
+        proxies = [member for member in self._cluster_map().members if member.role is MemberRole.PROXY]
+        chosen = min(proxies, key=rank, default=None)
+        if chosen is None:
+            raise ControlPlaneDown("no proxy has joined the cluster yet, so buckets cannot be changed now")
+        return BucketServiceStub(self._channels.get(chosen.internal_address)), f"proxy {chosen.id}"
+
+
+def rank(member: Member) -> tuple[bool, str]:
+    return (not member.alive, member.id)
+
+
+class explained:
+    """Says what it means to the user that the proxy, or etcd behind it, gave no answer."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, DeadlineExceeded | OwnerUnreachable):
+            raise ControlPlaneDown(
+                f"{self._peer} gave no answer (it may be restarting, or etcd may be away), so whether the "
+                "bucket was changed is not known: look, and repeat; objects can be read meanwhile"
+            ) from error

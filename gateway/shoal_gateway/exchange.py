@@ -1,0 +1,86 @@
+"""The two directions of one HTTP exchange, with a deadline on every step of both.
+
+A client that sends nothing or takes nothing for the idle time is cut off, so that it cannot hold a request
+slot, an open object or a half-written file for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.types import Message, Receive, Send
+
+from shoal_core.errors import SizeMismatch
+from shoal_gateway.call import Call
+from shoal_gateway.rest.errors import RequestTimedOut
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(SizeMismatch):
+    """The connection ended before the body did."""
+
+
+class Exchange:
+    """ASGI's `receive` and `send` with deadlines, and a memory of what was answered so far."""
+
+    def __init__(self, call: Call, receive: Receive, send: Send, *, idle_timeout_seconds: float) -> None:
+        self.call = call
+        self.started = False
+        self.status = 0
+        self._receive = receive
+        self._send = send
+        self._idle_timeout_seconds = idle_timeout_seconds
+        self._expects_continue = call.headers.get("expect", "").lower() == "100-continue"
+
+    async def receive(self) -> Message:
+        self._expects_continue = False
+        try:
+            async with asyncio.timeout(self._idle_timeout_seconds):
+                return await self._receive()
+        except TimeoutError as error:
+            raise RequestTimedOut(
+                f"nothing came for {self._idle_timeout_seconds:g} s: send the body without such pauses"
+            ) from error
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), (b"x-request-id", self.call.request_id.encode())]
+            if self._expects_continue:
+                # The client was not told to go on, and whether it sends its body now nobody knows.
+                headers.append((b"connection", b"close"))
+            message = {**message, "headers": headers}
+        try:
+            async with asyncio.timeout(self._idle_timeout_seconds):
+                await self._send(message)
+        except TimeoutError as error:
+            raise RequestTimedOut(f"the client took nothing for {self._idle_timeout_seconds:g} s") from error
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The request's body as it arrives. Raises ClientGone when the connection ends first."""
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone("the connection ended before the body was complete: nothing was stored")
+            if piece := message.get("body", b""):
+                yield piece
+            if not message.get("more_body", False):
+                return
+
+    async def start(self, status: int, headers: Headers) -> None:
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        await self.start(status, headers)
+        await self.write(body, more=False)
+
+    async def wait_disconnected(self) -> None:
+        """Returns when the client has gone (or the answer is complete)."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

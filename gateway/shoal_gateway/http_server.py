@@ -1,0 +1,86 @@
+"""uvicorn on a socket that all gateway workers of the host share; the kernel deals the connections out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shoal_core.errors import ConfigurationError
+from shoal_gateway.guard import is_loopback
+from shoal_gateway.http_protocol import GuardedHttpProtocol
+
+BACKLOG = 2048
+CONNECTIONS_MAX = 4096
+KEEP_ALIVE_SECONDS = 65
+SHUTDOWN_SECONDS_MAX = 6
+
+
+class HttpServer(uvicorn.Server):
+    """Stops when `stop` is called, not by signals: the process has more to close than this."""
+
+    def __init__(
+        self, application: ASGIApp, listener: socket.socket, *, on_started: Callable[[], None]
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=GuardedHttpProtocol,
+                loop="none",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                # Nobody in front of us: a caller must not choose its own address.
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+                # The request id of one request must not leak into the next of its connection.
+                reset_contextvars=True,
+            )
+        )
+        self._listener = listener
+        self._on_started = on_started
+
+    async def run_until_stopped(self) -> None:
+        await self.serve(sockets=[self._listener])
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listening_socket(address: str) -> socket.socket:
+    """A socket bound to `host:port` (port 0 lets the kernel choose) that other workers may bind too."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not is_loopback(host) or not (port.isascii() and port.isdigit()):
+        raise ConfigurationError(
+            f"cannot listen on {address!r}: in local mode the gateway listens on loopback only, such as "
+            "127.0.0.1:51080"
+        )
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, int(port)))
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {address}: {error}; stop what uses the port or choose another one"
+        ) from error
+    return listener

@@ -1,0 +1,47 @@
+"""What the HTTP handlers work with. `__main__` builds it once; tests build it around a store in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shoal_core.cluster_map import ClusterMap
+
+from shoal_core.access import Permission, Principal
+from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
+
+
+class Buckets(Protocol):
+    """Buckets as this process knows them, and the only way from a user's words to a bucket."""
+
+    async def resolve(
+        self, reference: BucketReference, *, permission: Permission, principal: Principal
+    ) -> Bucket:
+        """Raises PermissionDenied, BucketNotFound (confirmed with etcd), ControlPlaneDown."""
+        ...
+
+    def list(self, provider: str = "") -> Sequence[Bucket]: ...
+
+
+class BucketControl(Protocol):
+    """Changes of buckets, made by the control plane."""
+
+    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket: ...
+
+    async def update(self, reference: BucketReference, properties: BucketProperties) -> Bucket: ...
+
+    async def delete(self, reference: BucketReference) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The collaborators of the handlers."""
+
+    objects: ObjectStore
+    buckets: Buckets
+    control: BucketControl
+    cluster_map: Callable[[], ClusterMap]
+    node_id: str
+    """Id of this gateway, as errors name it."""
+    host_id: str

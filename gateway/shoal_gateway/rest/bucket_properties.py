@@ -1,0 +1,120 @@
+"""A bucket's properties in AIStore's JSON: what we have, filled in; what we do not have, switched off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+
+from shoal_core.errors import InvalidArgument, NotImplementedYet
+from shoal_core.objects import Bucket, BucketProperties
+
+EVERY_PERMISSION = "18446744073709551615"
+CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512", "none")
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Json = bool | int | str | list["Json"] | dict[str, "Json"] | None
+
+
+def shown_properties(bucket: Bucket) -> dict[str, Json]:
+    """`Bprops` as AIStore's clients decode it: every section is there, integers of 64 bits are strings."""
+    properties = bucket.properties
+    return {
+        "backend_bck": {"name": "", "provider": "", "namespace": {"uuid": "", "name": ""}},
+        "write_policy": {"data": "", "md": ""},
+        "provider": bucket.reference.provider,
+        "checksum": {
+            "type": properties.checksum_type,
+            "validate_cold_get": False,
+            # Every byte is verified before it is served, whatever a client sets here.
+            "validate_warm_get": True,
+            "validate_obj_move": True,
+            "enable_read_range": False,
+        },
+        "extra": {},
+        "rate_limit": {"backend": rate_limit(), "frontend": rate_limit()},
+        "ec": {
+            "objsize_limit": 262144,
+            "compression": "never",
+            "bundle_multiplier": 2,
+            "data_slices": 1,
+            "parity_slices": 1,
+            "enabled": False,
+            "disk_only": False,
+        },
+        "chunks": {
+            "objsize_limit": 0,
+            "max_monolithic_size": 0,
+            "chunk_size": 0,
+            "checkpoint_every": 0,
+            "flags": 0,
+        },
+        "mirror": {"copies": 1, "burst_buffer": 0, "enabled": False},
+        "lru": {"dont_evict_time": "0s", "capacity_upd_time": "0s", "batch_size": 0, "enabled": False},
+        "access": EVERY_PERMISSION,
+        "features": "0",
+        "bid": str(int.from_bytes(bucket.id, "big")),
+        "created": str(bucket.created_ns),
+        "versioning": {"enabled": properties.versioning, "validate_warm_get": False, "synchronize": False},
+        "Renamed": "",
+    }
+
+
+def rate_limit() -> Json:
+    return {
+        "num_retries": 0,
+        "burst_size": 0,
+        "interval": "0s",
+        "max_tokens": 0,
+        "enabled": False,
+        "per_op_max_tokens": "",
+    }
+
+
+class ChecksumSetting(msgspec.Struct, frozen=True):
+    """`checksum` of BpropsToSet."""
+
+    type: str | None = None
+
+
+class VersioningSetting(msgspec.Struct, frozen=True):
+    """`versioning` of BpropsToSet."""
+
+    enabled: bool | None = None
+
+
+def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] | None) -> BucketProperties:
+    """`current` with AIStore's BpropsToSet applied. Raises for what a bucket cannot do yet."""
+    properties = current
+    for name, raw in (value or {}).items():
+        if name == "force" or bytes(raw).strip() in (b"null", b"{}", b'""'):
+            continue
+        if name == "checksum":
+            properties = with_checksum(properties, section(name, raw, ChecksumSetting).type)
+        elif name == "versioning":
+            enabled = section(name, raw, VersioningSetting).enabled
+            properties = properties if enabled is None else replace(properties, versioning=enabled)
+        else:
+            raise NotImplementedYet(
+                f"bucket property {name!r} cannot be set yet; checksum.type and versioning.enabled can"
+            )
+    return properties
+
+
+def with_checksum(properties: BucketProperties, kind: str | None) -> BucketProperties:
+    if kind is None:
+        return properties
+    if kind not in CHECKSUM_TYPES:
+        raise InvalidArgument(
+            f"there is no checksum type {kind[:50]!r}; types are {', '.join(CHECKSUM_TYPES)}"
+        )
+    return replace(properties, checksum_type=kind)
+
+
+def section(name: str, raw: msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"bucket property {name!r} cannot be read: {error}") from error

@@ -1,0 +1,257 @@
+"""The object path `/v1/objects/{bucket}/{name}`: plain ASGI; a FastAPI route costs three times as much.
+
+The name is taken from the raw path and decoded exactly once; nothing normalises it on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from shoal_core.errors import (
+    DataCorrupt,
+    InvalidArgument,
+    NotImplementedYet,
+    PreconditionFailed,
+)
+from shoal_core.names import checked_object_name
+from shoal_core.objects import Bucket, Checksum, ObjectBody, PutRequest, RangeRequest
+from shoal_gateway.call import Call, decode_once
+from shoal_gateway.exchange import Exchange, Headers
+from shoal_gateway.parts import Parts
+from shoal_gateway.permissions import OBJECT, OBJECTS, Route, permission_of, require_built
+from shoal_gateway.rest.actions import decode_action
+from shoal_gateway.rest.conditions import parse_preconditions, parse_range, strong_etags
+from shoal_gateway.rest.errors import MethodNotAllowed
+from shoal_gateway.rest.names import reference_of
+from shoal_gateway.rest.object_headers import (
+    checksum_headers,
+    entity_headers,
+    full_head_headers,
+    header_value,
+    selected_head_headers,
+)
+
+PREFIX = b"/v1/objects/"
+METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST", "PATCH")
+ACTION_BYTES_MAX = 1 << 20
+CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512")
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+UNBUILT_PARAMETERS = {
+    "append_type": "appending to objects",
+    "append_handle": "appending to objects",
+    "archpath": "archives",
+    "archregx": "archives",
+    "archmode": "archives",
+    "uploadId": "multipart upload",
+    "partNumber": "multipart upload",
+    "object_to": "copying objects",
+    "etl_name": "ETL",
+    "etl_pipeline": "ETL",
+    "etl_args": "ETL",
+}
+"""Each changes what the request means, so none may be overlooked. Sent empty, they mean nothing."""
+
+UNBUILT_HEADERS = {"ais-pine": "appending to archives"}
+
+
+class ObjectRoutes:
+    """GET, HEAD, PUT and DELETE of one object; everything else about objects is answered 501."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._handlers: Mapping[str, Callable[[Call, Exchange], Awaitable[None]]] = {
+            "GET": self._get,
+            "HEAD": self._head,
+            "PUT": self._put,
+            "DELETE": self._delete,
+            "POST": self._refuse,
+            "PATCH": self._refuse,
+        }
+
+    async def __call__(self, call: Call, exchange: Exchange) -> None:
+        handler = self._handlers.get(call.method)
+        if handler is None:
+            allow = ", ".join(METHODS)
+            raise MethodNotAllowed(f"{call.method} is not a method of objects; use {allow}", allow=allow)
+        raw_bucket, _, raw_name = call.raw_path[len(PREFIX) :].partition(b"/")
+        call.bucket = reference_of(call, decode_once(raw_bucket))
+        call.object_name = decode_once(raw_name)
+        if not call.object_name and handler != self._refuse:
+            raise InvalidArgument("the path names no object: use /v1/objects/{bucket}/{name}")
+        await handler(call, exchange)
+
+    async def _get(self, call: Call, exchange: Exchange) -> None:
+        bucket = await self._resolve(call)
+        requested = parse_range(call.headers.get("range"))
+        async with opened(self._open(bucket, call, requested)) as body:
+            await send_object(body, exchange)
+
+    async def _head(self, call: Call, exchange: Exchange) -> None:
+        bucket = await self._resolve(call)
+        preconditions = parse_preconditions(call.headers)
+        info = await self._parts.objects.head(bucket, call.object_name, preconditions=preconditions)
+        if "props" in call.query:
+            headers = selected_head_headers(info, call.query["props"])
+        else:
+            headers = full_head_headers(info, bucket.reference)
+        await exchange.answer(200, headers)
+
+    async def _put(self, call: Call, exchange: Exchange) -> None:
+        bucket = await self._resolve(call)
+        request = PutRequest(
+            name=call.object_name,
+            size=announced_size(call),
+            content_type=content_type(call),
+            checksums=announced_checksums(call),
+            preconditions=parse_preconditions(call.headers),
+        )
+        info = await self._parts.objects.put(bucket, request, exchange.body())
+        headers = [*checksum_headers(info), (b"etag", b'"%s"' % header_value(info.etag))]
+        await exchange.answer(200, [*headers, (b"ais-version", b"%d" % info.sequence), NO_CONTENT])
+
+    async def _delete(self, call: Call, exchange: Exchange) -> None:
+        bucket = await self._resolve(call)
+        preconditions = parse_preconditions(call.headers)
+        await self._parts.objects.delete(bucket, call.object_name, preconditions=preconditions)
+        await exchange.answer(200, [NO_CONTENT])
+
+    async def _refuse(self, call: Call, exchange: Exchange) -> None:
+        """What is not built yet: say so, after checking that the caller may ask for it."""
+        template = OBJECT if call.object_name else OBJECTS
+        action = decode_action(await limited_body(exchange)).action
+        route = Route(call.method, template, action)
+        permission_of(route)
+        require_built(route)
+
+    async def _resolve(self, call: Call) -> Bucket:
+        assert call.bucket is not None
+        permission = permission_of(Route(call.method, OBJECT))
+        bucket = await self._parts.buckets.resolve(
+            call.bucket, permission=permission, principal=call.principal
+        )
+        refuse_unbuilt(call)
+        call.object_name = checked_object_name(call.object_name)
+        return bucket
+
+    async def _open(self, bucket: Bucket, call: Call, requested: RangeRequest | None) -> ObjectBody:
+        """The object, or the range of it; `If-Range` turns the range into a wish."""
+        store, name = self._parts.objects, call.object_name
+        preconditions = parse_preconditions(call.headers)
+        if_range = call.headers.get("if-range")
+        if requested is None or if_range is None:
+            return await store.open(bucket, name, range=requested, preconditions=preconditions)
+        if '"' in if_range:
+            try:
+                unchanged = type(preconditions)(if_match=strong_etags(if_range))
+                return await store.open(bucket, name, range=requested, preconditions=unchanged)
+            except PreconditionFailed:
+                pass
+        # Changed since, or a date, which cannot tell two versions of one second apart: send all of it.
+        return await store.open(bucket, name, preconditions=preconditions)
+
+
+NO_CONTENT = (b"content-length", b"0")
+
+
+@asynccontextmanager
+async def opened(opening: Awaitable[ObjectBody]) -> AsyncIterator[ObjectBody]:
+    body = await opening
+    try:
+        yield body
+    finally:
+        await body.close()
+
+
+async def send_object(body: ObjectBody, exchange: Exchange) -> None:
+    """The first piece is read, and so verified, before the status goes out."""
+    chunks = body.chunks()
+    piece = await anext(chunks, b"")
+    status, length, headers = body_headers(body)
+    await exchange.start(status, headers)
+    sent = len(piece)
+    await exchange.write(piece, more=sent < length)
+    if sent >= length:
+        return
+    gone = asyncio.ensure_future(exchange.wait_disconnected())
+    try:
+        async for piece in chunks:
+            if gone.done():
+                return
+            sent += len(piece)
+            await exchange.write(piece, more=sent < length)
+    finally:
+        gone.cancel()
+    if sent < length:
+        raise DataCorrupt(f"the object ended {length - sent} bytes early: the connection is cut")
+
+
+def body_headers(body: ObjectBody) -> tuple[int, int, Headers]:
+    """Status, length of the body, and headers."""
+    info, part = body.info, body.range
+    headers = entity_headers(info)
+    length = info.size if part is None else part.length
+    headers.append((b"content-length", b"%d" % length))
+    if part is None:
+        return 200, length, headers
+    last = part.offset + part.length - 1
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (part.offset, last, info.size)))
+    return 206, length, headers
+
+
+async def limited_body(exchange: Exchange) -> bytes:
+    body = bytearray()
+    async for piece in exchange.body():
+        body += piece
+        if len(body) > ACTION_BYTES_MAX:
+            raise InvalidArgument(f"the action message is longer than {ACTION_BYTES_MAX} bytes")
+    return bytes(body)
+
+
+def refuse_unbuilt(call: Call) -> None:
+    for name, what in UNBUILT_PARAMETERS.items():
+        if call.query.get(name):
+            raise NotImplementedYet(f"{what} is not built yet in this version of Shoal (parameter {name!r})")
+    for name, what in UNBUILT_HEADERS.items():
+        if name in call.headers:
+            raise NotImplementedYet(f"{what} is not built yet in this version of Shoal (header {name!r})")
+    has_body = call.headers.get("content-length", "0") != "0" or "transfer-encoding" in call.headers
+    if call.method == "DELETE" and has_body:
+        # A DELETE with a body is another operation (such as mpt-abort); it must not delete the object.
+        raise NotImplementedYet("DELETE of an object with an action message is not built yet in this version")
+
+
+def announced_size(call: Call) -> int | None:
+    """None with chunked transfer encoding. The HTTP parser has already refused contradicting headers."""
+    length = call.headers.get("content-length")
+    if length is None:
+        return None if "transfer-encoding" in call.headers else 0
+    if not (length.isascii() and length.isdigit()):
+        raise InvalidArgument(f"Content-Length is {length[:50]!r}: send a decimal number")
+    return int(length)
+
+
+def announced_checksums(call: Call) -> tuple[Checksum, ...]:
+    kind = call.headers.get("ais-checksum-type", "").lower()
+    value = call.headers.get("ais-checksum-value", "").lower()
+    if not kind and not value:
+        return ()
+    if kind == "none":
+        return ()
+    if kind not in CHECKSUM_TYPES or not value:
+        known = ", ".join(CHECKSUM_TYPES)
+        raise InvalidArgument(
+            f"cannot verify a checksum of type {kind[:50]!r}: send ais-checksum-type (one of {known}) "
+            "and ais-checksum-value (hexadecimal)"
+        )
+    return (Checksum(kind, value),)
+
+
+def content_type(call: Call) -> str:
+    """AIStore's SDK and CLI send `application/json` with everything, which says nothing of the object."""
+    given = call.headers.get("content-type", "")
+    if not given or not given.isascii() or call.headers.get("user-agent", "").startswith("ais/"):
+        return DEFAULT_CONTENT_TYPE
+    return given

@@ -1,0 +1,112 @@
+"""A gateway application around one target's store in memory, asked in process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from starlette.types import Scope
+
+from shoal_core.access import NO_PERMISSIONS, Permission, Principal, authorize
+from shoal_core.cluster_map import ClusterMap, Member, MemberRole, Mountpath
+from shoal_core.errors import BucketAlreadyExists, BucketNotFound
+from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
+from shoal_gateway.app import GatewayApplication
+from shoal_gateway.guard import LocalGuard
+from shoal_gateway.parts import Parts
+from support.asgi import Asking
+from support.memory_store import MemoryObjectStore
+
+
+class MemoryBuckets:
+    """Buckets and their control plane in one dictionary."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[BucketReference, Bucket] = {}
+
+    async def resolve(
+        self, reference: BucketReference, *, permission: Permission, principal: Principal
+    ) -> Bucket:
+        authorize(principal, permission, reference)
+        if reference not in self._buckets:
+            raise BucketNotFound(f"{reference} does not exist")
+        return self._buckets[reference]
+
+    def list(self, provider: str = "") -> Sequence[Bucket]:
+        buckets = self._buckets.values()
+        return [each for each in buckets if provider in ("", each.reference.provider)]
+
+    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
+        if reference in self._buckets:
+            raise BucketAlreadyExists(f"{reference} already exists")
+        bucket = Bucket(reference, BucketId(os.urandom(8)), 1, time.time_ns(), properties)
+        self._buckets[reference] = bucket
+        return bucket
+
+    async def update(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
+        bucket = replace(self._buckets[reference], properties=properties)
+        self._buckets[reference] = bucket
+        return bucket
+
+    async def delete(self, reference: BucketReference) -> None:
+        if self._buckets.pop(reference, None) is None:
+            raise BucketNotFound(f"{reference} does not exist")
+
+
+class NamedGuard(LocalGuard):
+    """Admits everybody whom the real one admits, as somebody with less power."""
+
+    def __init__(self, principal: Principal) -> None:
+        super().__init__(port=51080)
+        self._principal = principal
+
+    def authenticate(self, scope: Scope) -> Principal:
+        super().authenticate(scope)
+        return self._principal
+
+
+MEMBERS = (
+    Member("g1", MemberRole.GATEWAY, alive=True),
+    Member("p1", MemberRole.PROXY, alive=True, internal_address="127.0.0.1:1"),
+    Member(
+        "t1", MemberRole.TARGET, alive=True, host_id="here", weight=1.0, mountpaths=(Mountpath("mp1", "/"),)
+    ),
+)
+
+
+@pytest.fixture
+def store() -> MemoryObjectStore:
+    return MemoryObjectStore("t[t1]:mp1")
+
+
+@pytest.fixture
+async def parts(store: MemoryObjectStore) -> Parts:
+    buckets = MemoryBuckets()
+    await buckets.create(BucketReference("b"), BucketProperties())
+    cluster = ClusterMap("test-cluster", 17, 1, MEMBERS, 1_700_000_000_000_000_000)
+    return Parts(store, buckets, buckets, lambda: cluster, node_id="g1", host_id="here")
+
+
+def application_of(parts: Parts, guard: LocalGuard) -> GatewayApplication:
+    return GatewayApplication(parts, guard, requests_max=8, idle_timeout_seconds=5)
+
+
+@pytest.fixture
+def application(parts: Parts) -> GatewayApplication:
+    return application_of(parts, LocalGuard(port=51080))
+
+
+@pytest.fixture
+def ask(application: GatewayApplication) -> Asking:
+    return Asking(application)
+
+
+@pytest.fixture
+def ask_as(parts: Parts) -> dict[str, Asking]:
+    """Callers by name."""
+    reader = Principal("reader", "user", "guest", Permission.GET)
+    nobody = Principal("nobody", "user", "guest", NO_PERMISSIONS)
+    return {each.name: Asking(application_of(parts, NamedGuard(each))) for each in (reader, nobody)}
