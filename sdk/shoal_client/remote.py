@@ -28,6 +28,7 @@ from shoal_client.frames import checked_data, frames_of
 from shoal_client.upload import Upload
 from shoal_core import messages
 from shoal_core.errors import DataCorrupt, DeadlineExceeded, InvalidArgument, RangeNotSatisfiable
+from shoal_core.names import checked_object_name
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -103,7 +104,7 @@ class RemoteObjectStore:
         offset, length = await self._wire_range(bucket, name, range)
         request = GetObjectRequest(
             bucket=messages.bucket_reference_to_message(bucket.reference),
-            name=name,
+            name=checked_object_name(name),
             offset=offset,
             length=length,
             preconditions=messages.preconditions_to_message(preconditions),
@@ -133,7 +134,7 @@ class RemoteObjectStore:
     ) -> ObjectInfo:
         request = HeadObjectRequest(
             bucket=messages.bucket_reference_to_message(bucket.reference),
-            name=name,
+            name=checked_object_name(name),
             preconditions=messages.preconditions_to_message(preconditions),
             routing=self._routing(bucket),
         )
@@ -151,7 +152,7 @@ class RemoteObjectStore:
     ) -> ObjectInfo:
         request = DeleteObjectRequest(
             bucket=messages.bucket_reference_to_message(bucket.reference),
-            name=name,
+            name=checked_object_name(name),
             preconditions=messages.preconditions_to_message(preconditions),
             routing=self._routing(bucket),
         )
@@ -186,7 +187,7 @@ class RemoteObjectStore:
     def _specification(self, bucket: Bucket, request: PutRequest) -> PutObjectSpecification:
         return PutObjectSpecification(
             bucket=messages.bucket_reference_to_message(bucket.reference),
-            name=request.name,
+            name=checked_object_name(request.name),
             size=request.size,
             content_type=request.content_type,
             metadata=request.metadata,

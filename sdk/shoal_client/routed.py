@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from shoal_client.merge import merged_page
 from shoal_client.replay import ReplayableBody
 from shoal_core.cluster_map import ClusterMap, Member
-from shoal_core.errors import OwnerUnreachable, StaleEpoch
+from shoal_core.errors import StaleEpoch, Unavailable
+from shoal_core.names import checked_object_name
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -89,15 +90,12 @@ class RoutedObjectStore:
         return await self._with_current_map(attempt)
 
     def _owner(self, bucket: Bucket, name: str) -> ObjectStore:
-        self._targets()
-        return self._store_of(self._cluster_map().target_of(bucket.id, name))
+        return self._store_of(self._cluster_map().target_of(bucket.id, checked_object_name(name)))
 
     def _targets(self) -> Sequence[Member]:
         targets = self._cluster_map().targets
         if not targets:
-            raise OwnerUnreachable(
-                "the cluster map shows no target, so there is no place for objects; start a target and retry"
-            )
+            raise Unavailable("no target has joined the cluster yet, so there is nothing to list: start one")
         return targets
 
     async def _with_current_map(

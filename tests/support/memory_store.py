@@ -134,7 +134,7 @@ class MemoryObjectStore:
             raise InvalidName(f"object name {name!r} is not 1 to 1,024 bytes without NUL")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MemoryBody:
     info: ObjectInfo
     range: ByteRange | None

@@ -1,24 +1,33 @@
-"""What can go wrong between two honest stores: damaged frames, streams cut short, peers that stall or vanish."""
+"""What can go wrong between two honest stores: damaged frames, streams cut short, peers that stall."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
+import grpc
 import grpc.aio
 import pytest
 from crc32c import crc32c
-from shoal_client.remote import RemoteObjectStore
-from support.clusters import BUCKET
 
-from shoal.object.v1.object_pb2 import Frame, GetObjectRequest, GetObjectResponse, Object, PutObjectRequest
-from shoal.object.v1.object_pb2_grpc import ObjectServiceServicer, add_ObjectServiceServicer_to_server
+from shoal.object.v1.object_pb2 import (
+    Frame,
+    GetObjectRequest,
+    GetObjectResponse,
+    Object,
+    PutObjectRequest,
+    PutObjectResponse,
+)
+from shoal_client.remote import RemoteObjectStore
 from shoal_core.errors import DataCorrupt, DeadlineExceeded, OwnerUnreachable
 from shoal_core.objects import FRAME_BYTES, PutRequest, RangeRequest
 from shoal_core.rpc import Context
+from support.clusters import BUCKET
 
 RECORD = GetObjectResponse(object=Object(name="name", size=6, version="00" * 12))
-Connect = Callable[[ObjectServiceServicer], Awaitable[RemoteObjectStore]]
+Connect = Callable[["Sender | Receiver"], Awaitable[RemoteObjectStore]]
+Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
 
 
 @pytest.fixture
@@ -26,9 +35,10 @@ async def connect() -> AsyncIterator[Connect]:
     """A `RemoteObjectStore` to a server that misbehaves as the test says."""
     closing: list[Callable[[], Awaitable[None]]] = []
 
-    async def connected(servicer: ObjectServiceServicer) -> RemoteObjectStore:
+    async def connected(peer: Sender | Receiver) -> RemoteObjectStore:
         server = grpc.aio.server()
-        add_ObjectServiceServicer_to_server(servicer, server)
+        handler = grpc.method_handlers_generic_handler("shoal.object.v1.ObjectService", peer.methods())
+        server.add_generic_rpc_handlers((handler,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
@@ -40,7 +50,7 @@ async def connect() -> AsyncIterator[Connect]:
         await close()
 
 
-class Sender(ObjectServiceServicer):  # type: ignore[misc]
+class Sender:
     """Answers GetObject with the messages given, then stalls if told to."""
 
     def __init__(self, *messages: GetObjectResponse, stall: bool = False) -> None:
@@ -48,9 +58,7 @@ class Sender(ObjectServiceServicer):  # type: ignore[misc]
         self._stall = stall
         self.cancelled = asyncio.Event()
 
-    async def GetObject(
-        self, request: GetObjectRequest, context: Context
-    ) -> AsyncIterator[GetObjectResponse]:
+    async def get(self, request: GetObjectRequest, context: Context) -> AsyncIterator[GetObjectResponse]:
         try:
             for message in self._messages:
                 yield message
@@ -59,6 +67,10 @@ class Sender(ObjectServiceServicer):  # type: ignore[misc]
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    def methods(self) -> Methods:
+        deserialize, serialize = GetObjectRequest.FromString, GetObjectResponse.SerializeToString
+        return {"GetObject": grpc.unary_stream_rpc_method_handler(self.get, deserialize, serialize)}
 
 
 def frame(offset: int, data: bytes, *, checksum: int | None = None) -> GetObjectResponse:
@@ -120,7 +132,7 @@ async def test_peer_that_does_not_exist_is_unreachable() -> None:
             await read(store)
 
 
-class Receiver(ObjectServiceServicer):  # type: ignore[misc]
+class Receiver:
     """Reads an upload to its end or until it breaks, keeping what arrived."""
 
     def __init__(self, *, read: bool = True) -> None:
@@ -128,14 +140,19 @@ class Receiver(ObjectServiceServicer):  # type: ignore[misc]
         self.messages: list[str | None] = []
         self.ended = asyncio.Event()
 
-    async def PutObject(self, requests: AsyncIterator[PutObjectRequest], context: Context) -> None:
+    async def put(self, requests: AsyncIterator[PutObjectRequest], context: Context) -> PutObjectResponse:
         try:
             if not self._read:
                 await asyncio.Event().wait()
             async for request in requests:
                 self.messages.append(request.WhichOneof("message"))
+            return PutObjectResponse()
         finally:
             self.ended.set()
+
+    def methods(self) -> Methods:
+        deserialize, serialize = PutObjectRequest.FromString, PutObjectResponse.SerializeToString
+        return {"PutObject": grpc.stream_unary_rpc_method_handler(self.put, deserialize, serialize)}
 
 
 async def test_upload_whose_body_fails_is_broken_off_without_its_finish(connect: Connect) -> None:

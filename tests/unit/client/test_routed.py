@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+
 from shoal_client.replay import REPLAY_BYTES_MAX
 from shoal_client.routed import RoutedObjectStore
+from shoal_core.cluster_map import ClusterMap, Member
+from shoal_core.errors import InvalidName, OwnerUnreachable, StaleEpoch, Unavailable
+from shoal_core.objects import ListQuery, ObjectInfo, PutRequest
 from support.clusters import BUCKET, cluster_map_of
 from support.memory_store import MemoryObjectStore
-
-from shoal_core.cluster_map import ClusterMap, Member
-from shoal_core.errors import OwnerUnreachable, StaleEpoch
-from shoal_core.objects import ListQuery, ObjectInfo, PutRequest
 
 NAMES = [f"name-{number}" for number in range(60)]
 
@@ -113,9 +113,15 @@ async def test_objects_of_reachable_targets_are_served_while_one_is_away(cluster
             assert (await cluster.routed.head(BUCKET, name)).name == name
 
 
+async def test_name_that_cannot_be_one_is_refused_before_anything_is_sent(cluster: Cluster) -> None:
+    for name in ("", "\ud800", "a\0b", "é" * 513):
+        with pytest.raises(InvalidName):
+            await cluster.routed.head(BUCKET, name)
+
+
 async def test_cluster_without_a_target_says_so(cluster: Cluster) -> None:
     cluster.map = cluster_map_of()
-    with pytest.raises(OwnerUnreachable, match="no target"):
+    with pytest.raises(Unavailable, match="no target"):
         await cluster.routed.head(BUCKET, "name")
-    with pytest.raises(OwnerUnreachable, match="no target"):
+    with pytest.raises(Unavailable, match="no target"):
         await cluster.routed.list(BUCKET, ListQuery())

@@ -25,7 +25,9 @@ async def serve() -> AsyncIterator[Start]:
 
     async def start(handler: Handler) -> grpc.aio.StreamUnaryMultiCallable[bytes, bytes]:
         server = grpc.aio.server()
-        methods = {"Put": grpc.stream_unary_rpc_method_handler(handler)}
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Put": grpc.stream_unary_rpc_method_handler(handler)
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", methods),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
