@@ -1,0 +1,237 @@
+"""The gateway on a real socket: what HTTP parsers, slow clients and cut connections do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shoal_core.errors import ConfigurationError, DataCorrupt
+from shoal_core.objects import Bucket
+from shoal_gateway import http_protocol
+from shoal_gateway.app import GatewayApplication
+from shoal_gateway.guard import LocalGuard
+from shoal_gateway.http_server import HttpServer, listening_socket
+from shoal_gateway.parts import Parts
+from support.memory_store import MemoryBody, MemoryObjectStore
+
+
+class Connection:
+    """Speaks bytes to the gateway."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def ask(self, text: str, body: bytes = b"") -> tuple[str, bytes]:
+        """Send a request whose lines end with a bare newline; returns the answer's head and body."""
+        self.send(text, body)
+        return await self.answer(is_head=text.startswith("HEAD"))
+
+    def send(self, text: str, body: bytes = b"") -> None:
+        self.writer.write(text.replace("\n", "\r\n").encode("latin-1") + body)
+
+    async def rest(self) -> bytes:
+        """Everything until the connection ends, one way or the other."""
+        received = bytearray()
+        try:
+            while piece := await self.reader.read(1 << 20):
+                received += piece
+        except ConnectionResetError:
+            pass
+        return bytes(received)
+
+    async def answer(self, *, is_head: bool = False) -> tuple[str, bytes]:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lengths = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
+        length = int(lengths[0].partition(":")[2]) if lengths and not is_head else 0
+        return head, await self.reader.readexactly(length)
+
+
+class Gateway:
+    """One served application."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Connection(reader, writer)
+        finally:
+            writer.transport.abort()
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def served(
+    parts: Parts, *, requests_max: int = 8, idle_timeout_seconds: float = 5
+) -> AsyncIterator[Gateway]:
+    listener = listening_socket("127.0.0.1:0")
+    port = listener.getsockname()[1]
+    application = GatewayApplication(
+        parts, LocalGuard(port=port), requests_max=requests_max, idle_timeout_seconds=idle_timeout_seconds
+    )
+    started = asyncio.Event()
+    server = HttpServer(application, listener, on_started=started.set)
+    running = asyncio.create_task(server.run_until_stopped())
+    await started.wait()
+    try:
+        yield Gateway(port)
+    finally:
+        server.stop()
+        await running
+
+
+@pytest.fixture
+async def gateway(parts: Parts) -> AsyncIterator[Gateway]:
+    async with served(parts) as running:
+        yield running
+
+
+PUT = "PUT /v1/objects/b/{} HTTP/1.1\nHost: localhost\nContent-Length: {}\n\n"
+GET = "GET /v1/objects/b/{} HTTP/1.1\nHost: localhost\n\n"
+
+
+async def test_requests_follow_each_other_on_one_connection(gateway: Gateway) -> None:
+    async with gateway.connection() as connection:
+        head, _ = await connection.ask(PUT.format("o", 5), b"hello")
+        assert head.startswith("HTTP/1.1 200")
+        assert (await connection.ask(GET.format("o")))[1] == b"hello"
+        head, body = await connection.ask(GET.format("o").replace("GET", "HEAD"))
+        assert ("content-length: 5" in head, body) == (True, b"")
+        assert (await connection.ask(GET.format("o")))[1] == b"hello"
+
+
+async def test_a_refused_upload_does_not_break_the_connection(gateway: Gateway) -> None:
+    async with gateway.connection() as connection:
+        missing = PUT.format("o", 1_000_000).replace("/b/", "/other/")
+        head, _ = await connection.ask(missing, b"x" * 1_000_000)
+        assert head.startswith("HTTP/1.1 404")
+        assert (await connection.ask(GET.format("none")))[0].startswith("HTTP/1.1 404")
+
+
+async def test_an_upload_that_waits_for_100_is_told_to_go_on(gateway: Gateway) -> None:
+    async with gateway.connection() as connection:
+        connection.send(PUT.format("o", 5).replace("\n\n", "\nExpect: 100-continue\n\n"))
+        assert (await connection.answer())[0].startswith("HTTP/1.1 100")
+        connection.send("", b"hello")
+        assert (await connection.answer())[0].startswith("HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Content-Length: 5\nContent-Length: 6",
+        "Content-Length: 5\nTransfer-Encoding: chunked",
+        "Content-Length: -1",
+        "Content-Length: 0x5",
+        "Bad Header: x",
+        "X: a\n" * 200 + "Y: b",
+    ],
+)
+async def test_ambiguous_or_broken_headers_are_400_and_close(gateway: Gateway, headers: str) -> None:
+    async with gateway.connection() as connection:
+        head, _ = await connection.ask(
+            f"PUT /v1/objects/b/o HTTP/1.1\nHost: localhost\n{headers}\n\n", b"hello"
+        )
+        assert head.startswith("HTTP/1.1 400")
+        assert await connection.reader.read() == b""
+
+
+async def test_endless_headers_are_cut_off(gateway: Gateway) -> None:
+    async with gateway.connection() as connection:
+        connection.send("GET /v1/health HTTP/1.1\nHost: localhost\nX: ")
+        connection.send("", b"y" * (1 << 20))
+        # The answer is lost when the rest of the headers is still on its way; the end of the connection is not.
+        assert (await connection.rest())[:13] in (b"HTTP/1.1 431 ", b"")
+
+
+async def test_slow_headers_are_cut_off(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS_MAX", 0.05)
+    async with gateway.connection() as connection:
+        connection.send("GET /v1/health HTTP/1.1\nHost: loc")
+        assert await connection.rest() == b""
+
+
+async def test_a_connection_that_says_nothing_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS_MAX", 0.05)
+    async with gateway.connection() as connection:
+        assert await connection.rest() == b""
+
+
+async def test_a_body_that_stops_is_408_and_leaves_nothing(parts: Parts, store: MemoryObjectStore) -> None:
+    async with served(parts, idle_timeout_seconds=0.05) as gateway, gateway.connection() as connection:
+        head, _ = await connection.ask(PUT.format("o", 10), b"hel")
+        assert head.startswith("HTTP/1.1 408")
+        assert await connection.reader.read() == b""
+    assert store.names == []
+
+
+async def test_a_client_that_takes_nothing_is_cut_off(parts: Parts) -> None:
+    async with served(parts, idle_timeout_seconds=0.1) as gateway, gateway.connection() as connection:
+        size = 32 << 20
+        assert (await connection.ask(PUT.format("o", size), bytes(size)))[0].startswith("HTTP/1.1 200")
+        connection.send(GET.format("o"))
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.5)
+        connection.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len(await connection.rest()) < size
+
+
+async def test_too_many_requests_are_503_with_retry_after(parts: Parts) -> None:
+    async with (
+        served(parts, requests_max=1) as gateway,
+        gateway.connection() as waiting,
+        gateway.connection() as second,
+    ):
+        waiting.send(PUT.format("o", 10).replace("\n\n", "\nExpect: 100-continue\n\n"))
+        assert " 100 " in (await waiting.answer())[0]
+        head, body = await second.ask(GET.format("o"))
+        assert (" 503 " in head, "retry-after: 1" in head, b"already" in body) == (True, True, True)
+        waiting.send("", b"halfsecond")
+        assert (await waiting.answer())[0].startswith("HTTP/1.1 200")
+        assert (await second.ask(GET.format("o")))[1] == b"halfsecond"
+
+
+class RottenStore(MemoryObjectStore):
+    """The second piece of every object fails its checksum."""
+
+    async def open(self, bucket: Bucket, name: str, **wishes: Any) -> RottenBody:
+        body = await super().open(bucket, name, **wishes)
+        return RottenBody(body.info, body.range, body.data)
+
+
+class RottenBody(MemoryBody):
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for piece in super().chunks():
+            yield piece
+            raise DataCorrupt("block 2 does not match its checksum")
+
+
+async def test_a_body_that_fails_half_way_cuts_the_connection(parts: Parts) -> None:
+    rotten = replace(parts, objects=RottenStore())
+    async with served(rotten) as gateway, gateway.connection() as connection:
+        size = 3 << 20
+        await connection.ask(PUT.format("o", size), bytes(size))
+        connection.send(GET.format("o"))
+        answer = await connection.rest()
+        assert b" 200 " in answer
+        assert len(answer) < size
+
+
+async def test_workers_share_a_port_and_others_do_not(gateway: Gateway) -> None:
+    listening_socket(f"127.0.0.1:{gateway.port}").close()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "example.com:80", "127.0.0.1:x", "127.0.0.1", "10.1.2.3:0"])
+def test_addresses_beyond_loopback_are_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError):
+        listening_socket(address)
