@@ -22,6 +22,7 @@ from shoal_core.errors import (
     InvalidArgument,
     PermissionDenied,
     SizeMismatch,
+    StaleEpoch,
 )
 from shoal_core.objects import (
     FRAME_BYTES,
@@ -46,7 +47,7 @@ CONTENT_TYPE_DEFAULT = "application/octet-stream"
 CHECKSUM_TYPES = frozenset({"xxhash2", "crc32c", "md5", "sha256", "sha512"})
 
 Uploads = AsyncIterator[object_pb2.PutObjectRequest]
-Admission = Callable[[Bucket, object_pb2.Routing], Awaitable[None]]
+Admission = Callable[[object_pb2.Routing], Awaitable[None]]
 
 
 class BucketResolver(Protocol):
@@ -130,9 +131,11 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
         self, named: common_pb2.BucketReference, routing: object_pb2.Routing, permission: Permission
     ) -> Bucket:
         reference = messages.bucket_reference_from_message(named)
-        bucket = await self._buckets.resolve(reference, permission=permission, principal=current_principal())
         if self._admit is not None:
-            await self._admit(bucket, routing)
+            await self._admit(routing)
+        bucket = await self._buckets.resolve(reference, permission=permission, principal=current_principal())
+        if routing.bucket_id and routing.bucket_id != bucket.id:
+            raise StaleEpoch(f"{reference} was made anew since the caller looked it up: look it up again")
         return bucket
 
 

@@ -1,0 +1,70 @@
+"""A commit as data, because gateways send it to their host's target; and `Committer`, whoever carries it out."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from shoal_core.objects import NO_PRECONDITIONS, BucketId, ObjectInfo, Preconditions, Version
+from shoal_store.record import Record
+
+
+class Conditions(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
+    """`Preconditions` on the wire."""
+
+    if_match: tuple[str, ...] = ()
+    if_none_match: tuple[str, ...] = ()
+    if_version: bytes | None = None
+    if_modified_since_ns: int | None = None
+    if_unmodified_since_ns: int | None = None
+
+
+class Commit(msgspec.Struct, array_like=True, frozen=True):
+    """Make one version visible, or the current one invisible. The target gives version, sequence and time."""
+
+    kind: Literal["put", "delete"]
+    bucket_id: bytes
+    generation: int
+    name: str
+    epoch: int
+    versioned: bool = False
+    record: Record | None = None
+    payload: bytes | None = None
+    conditions: Conditions = Conditions()
+
+    @property
+    def bucket(self) -> BucketId:
+        return BucketId(self.bucket_id)
+
+    @property
+    def preconditions(self) -> Preconditions:
+        c = self.conditions
+        if c == Conditions():
+            return NO_PRECONDITIONS
+        version = None if c.if_version is None else Version(c.if_version)
+        return Preconditions(
+            c.if_match, c.if_none_match, version, c.if_modified_since_ns, c.if_unmodified_since_ns
+        )
+
+
+class Committer(Protocol):
+    async def commit(self, commit: Commit) -> ObjectInfo:
+        """Durable when this returns; nothing has changed when it raises."""
+        ...
+
+
+def conditions_of(preconditions: Preconditions) -> Conditions:
+    return Conditions(
+        preconditions.if_match,
+        preconditions.if_none_match,
+        preconditions.if_version,
+        preconditions.if_modified_since_ns,
+        preconditions.if_unmodified_since_ns,
+    )
+
+
+encode_commit = msgspec.msgpack.Encoder().encode
+decode_commit = msgspec.msgpack.Decoder(Commit).decode
+encode_info = msgspec.msgpack.Encoder().encode
+decode_info = msgspec.msgpack.Decoder(ObjectInfo).decode

@@ -1,0 +1,99 @@
+"""The engine of one target: its mountpaths opened, for reading alone (gateways) or for committing too (the target)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shoal_core.objects import ObjectInfo
+from shoal_store.commit import Commit
+from shoal_store.committer import Authority, IndexCommitter
+from shoal_store.identity import prepare_mountpath, read_identity
+from shoal_store.index import Index
+from shoal_store.keys import encode_name
+from shoal_store.local import LocalObjectStore
+from shoal_store.mountpaths import MountpathFolder, Mountpaths, TemporaryFolder, sweep_temporary
+from shoal_store.owner import check_owner, write_owner
+from shoal_store.reader import StoreReader
+from shoal_store.slots import OwnedSlots
+from shoal_store.writer import BodyWriter
+
+
+class OpenStore:
+    """What reading and writing bodies need; closed at the end. `Engine` adds committing."""
+
+    def __init__(self, folders: Sequence[MountpathFolder], *, target: str, writable: bool) -> None:
+        self.target = target
+        self.mountpaths = Mountpaths(folders)
+        self.indexes: Mapping[str, Index] = {
+            folder.id: Index(folder.id, folder.path, writable=writable) for folder in self.mountpaths.all
+        }
+        self._temporary = TemporaryFolder(self.mountpaths)
+        self.reader = StoreReader(self.mountpaths, self.indexes, target=target)
+        self.writer = BodyWriter(self.mountpaths, self._temporary)
+
+    def close(self) -> None:
+        self._temporary.close()
+        for index in self.indexes.values():
+            index.close()
+
+
+class Engine(OpenStore):
+    """The one committing process. Use `open_engine`."""
+
+    def __init__(self, folders: Sequence[MountpathFolder], *, target: str, authority: Authority) -> None:
+        super().__init__(folders, target=target, writable=True)
+        self._committers = {
+            mountpath_id: IndexCommitter(
+                index, target=target, authority=authority, folders=self.mountpaths.path
+            )
+            for mountpath_id, index in self.indexes.items()
+        }
+        self.store = LocalObjectStore(self.reader, self.writer, self, epoch=lambda: 0)
+
+    async def start(self) -> None:
+        for committer in self._committers.values():
+            committer.start()
+
+    async def stop(self) -> None:
+        """Finishes the commits that are pending, then closes."""
+        for committer in self._committers.values():
+            await committer.stop()
+        self.close()
+
+    async def commit(self, commit: Commit) -> ObjectInfo:
+        """`Committer`: hands the commit to the thread of the index that keeps the name."""
+        mountpath_id = self.mountpaths.of_name(commit.bucket, encode_name(commit.name))
+        return await self._committers[mountpath_id].commit(commit)
+
+    def own(self, epoch: int, bitmap: bytes) -> None:
+        """Write the owned slots into every index, synced. Blocks."""
+        for index in self.indexes.values():
+            index.own(OwnedSlots.at(epoch, bitmap))
+
+    @property
+    def groups(self) -> tuple[int, int]:
+        """Commit groups and commits so far: their ratio is the mean group."""
+        committers = self._committers.values()
+        return sum(each.groups for each in committers), sum(each.commits for each in committers)
+
+
+def open_engine(folders: Mapping[str, Path], *, cluster: str, target: str, authority: Authority) -> Engine:
+    """Prepare the mountpaths (made new where empty), sweep what dead processes left, open. Blocks."""
+    for mountpath_id, path in folders.items():
+        prepare_mountpath(path, cluster=cluster, target=target, mountpath=mountpath_id)
+        sweep_temporary(path)
+        write_owner(path)
+    return Engine(
+        [MountpathFolder(each, path) for each, path in folders.items()], target=target, authority=authority
+    )
+
+
+def open_reader(folders: Mapping[str, Path], *, cluster: str, target: str) -> OpenStore:
+    """For a gateway on the target's host. Raises ConfigurationError where LMDB must not be shared. Blocks."""
+    for path in folders.values():
+        identity = read_identity(path)
+        check_owner(path, identity, cluster=cluster, target=target)
+    return OpenStore(
+        [MountpathFolder(each, path) for each, path in folders.items()], target=target, writable=False
+    )

@@ -1,0 +1,73 @@
+"""The index of a mountpath: one LMDB environment, written by the target alone, read by every process of its host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from shoal_core.errors import ConfigurationError, OutOfSpace, StaleEpoch
+from shoal_store.slots import OwnedSlots
+
+MAP_BYTES = 256 << 30
+READERS_MAX = 1024
+TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
+
+
+class Index:
+    """Use `read()` for a short look and never hold it across an await; `write()` only in the target's committer."""
+
+    def __init__(self, mountpath_id: str, path: Path, *, writable: bool, sync: bool = True) -> None:
+        self.mountpath_id = mountpath_id
+        self.path = path
+        try:
+            self._environment = lmdb.open(
+                str(path / "index"),
+                map_size=MAP_BYTES,
+                max_readers=READERS_MAX,
+                max_dbs=len(TABLES),
+                readonly=not writable,
+                create=writable,
+                sync=sync,
+                readahead=False,
+            )
+            tables = {name: self._environment.open_db(name.encode(), create=writable) for name in TABLES}
+        except lmdb.Error as error:
+            raise ConfigurationError(f"the index of {path} cannot be opened: {error}") from error
+        self.records, self.versions, self.payloads = tables["records"], tables["versions"], tables["payloads"]
+        self.uploads, self.tombstones = tables["uploads"], tables["tombstones"]
+        self.slots, self.meta = tables["slots"], tables["meta"]
+        self._environment.reader_check()
+
+    @contextmanager
+    def read(self) -> Iterator[lmdb.Transaction]:
+        with self._environment.begin(buffers=True) as transaction:
+            yield transaction
+
+    @contextmanager
+    def write(self) -> Iterator[lmdb.Transaction]:
+        """Committed, synced, when the block ends without an exception."""
+        try:
+            with self._environment.begin(write=True) as transaction:
+                yield transaction
+        except (lmdb.MapFullError, lmdb.DiskError) as error:
+            raise OutOfSpace(f"the index of {self.path} cannot grow: {error}") from error
+
+    def owned(self, transaction: lmdb.Transaction) -> OwnedSlots:
+        return OwnedSlots.of(transaction.get(b"owned", db=self.slots))
+
+    def check_owner(self, transaction: lmdb.Transaction, slot: int) -> None:
+        owned = self.owned(transaction)
+        if not owned.holds(slot):
+            raise StaleEpoch(
+                f"slot {slot} is not held here: fetch the cluster map again", epoch=str(owned.epoch)
+            )
+
+    def own(self, owned: OwnedSlots) -> None:
+        with self.write() as transaction:
+            transaction.put(b"owned", owned.encoded, db=self.slots)
+
+    def close(self) -> None:
+        self._environment.close()

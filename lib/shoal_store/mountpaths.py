@@ -1,0 +1,93 @@
+"""The mountpaths of one target as a set: which index keeps a name, which disk gets the next chunk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from shoal_core.objects import BucketId
+from shoal_store.durability import storage_error
+
+
+@dataclass(frozen=True, slots=True)
+class MountpathFolder:
+    id: str
+    path: Path
+
+
+class Mountpaths:
+    def __init__(self, folders: Iterable[MountpathFolder]) -> None:
+        self.all: Sequence[MountpathFolder] = sorted(folders, key=lambda folder: folder.id)
+        self._paths = {folder.id: folder.path for folder in self.all}
+        self._next = secrets.randbelow(len(self.all))
+
+    def path(self, mountpath_id: str) -> Path:
+        return self._paths[mountpath_id]
+
+    def of_name(self, bucket_id: BucketId, encoded_name: bytes) -> str:
+        """The mountpath whose index keeps this name: rendezvous over the ids, stable while the set is."""
+        hashed = xxhash.xxh3_64_digest(bucket_id + b"\0" + encoded_name)
+        return max(self.all, key=lambda folder: xxhash.xxh3_64_intdigest(hashed + folder.id.encode())).id
+
+    def next_for_chunk(self) -> MountpathFolder:
+        self._next = (self._next + 1) % len(self.all)
+        return self.all[self._next]
+
+
+class TemporaryFolder:
+    """`tmp/<process>/` of one process on each mountpath, held by a lock for as long as the process lives."""
+
+    def __init__(self, mountpaths: Mountpaths) -> None:
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._folders: dict[str, Path] = {}
+        self._locks: list[int] = []
+        for folder in mountpaths.all:
+            path = folder.path / "tmp" / name
+            path.mkdir()
+            lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._folders[folder.id] = path
+            self._locks.append(lock)
+
+    def path(self, mountpath_id: str) -> Path:
+        return self._folders[mountpath_id]
+
+    def close(self) -> None:
+        for path, lock in zip(self._folders.values(), self._locks, strict=True):
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def sweep_temporary(mountpath: Path) -> int:
+    """Remove what dead processes left; returns how many. A folder without its lock file is just being made."""
+    swept = 0
+    for folder in (mountpath / "tmp").iterdir():
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+            swept += 1
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+    return swept
+
+
+def available_bytes(path: Path) -> tuple[int, int]:
+    """Used and available bytes of the filesystem."""
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        raise storage_error(error, f"cannot look at {path}") from error
+    return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_bavail * found.f_frsize

@@ -1,0 +1,172 @@
+"""Reading: look the record up, open the files that it names, verify, serve. No locks; any process of the host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+
+import xxhash
+
+from shoal_core.errors import DataCorrupt, ObjectNotFound, RangeNotSatisfiable
+from shoal_core.objects import (
+    Bucket,
+    ByteRange,
+    ListPage,
+    ListQuery,
+    ObjectInfo,
+    Preconditions,
+    RangeRequest,
+)
+from shoal_core.placement import slot_of
+from shoal_store import conditions
+from shoal_store.chunkfile import BLOCK_BYTES, ChunkReader, chunk_path
+from shoal_store.index import Index
+from shoal_store.keys import encode_name, key_of
+from shoal_store.listing import list_page
+from shoal_store.mountpaths import Mountpaths
+from shoal_store.record import Record, decode_record
+
+ATTEMPTS_LEFT = tuple(reversed(range(10)))
+WINDOW_SECONDS = 24 * 3600.0
+WINDOW_ENTRIES_MAX = 100_000
+
+
+class VerifiedWindow:
+    """Which blocks this process has verified lately: bounded, oldest out first."""
+
+    def __init__(self) -> None:
+        self._verified: OrderedDict[tuple[bytes, int], float] = OrderedDict()
+
+    def holds(self, file_id: bytes, block: int) -> bool:
+        return self._verified.get((file_id, block), 0.0) > time.monotonic()
+
+    def add(self, file_id: bytes, block: int) -> None:
+        self._verified[file_id, block] = time.monotonic() + WINDOW_SECONDS
+        if len(self._verified) > WINDOW_ENTRIES_MAX:
+            self._verified.popitem(last=False)
+
+
+class StoreReader:
+    def __init__(self, mountpaths: Mountpaths, indexes: Mapping[str, Index], *, target: str) -> None:
+        self._mountpaths = mountpaths
+        self._indexes = indexes
+        self._target = target
+        self._window = VerifiedWindow()
+
+    def head(self, bucket: Bucket, name: str, preconditions: Preconditions) -> ObjectInfo:
+        record, _, location = self._find(bucket, name, with_payload=False)
+        conditions.check(preconditions, record, reading=True)
+        return record.info(name, location)
+
+    async def open(
+        self, bucket: Bucket, name: str, range: RangeRequest | None, preconditions: Preconditions
+    ) -> StoredBody:
+        for attempt in ATTEMPTS_LEFT:
+            record, payload, location = self._find(bucket, name, with_payload=True)
+            conditions.check(preconditions, record, reading=True)
+            wanted = None if range is None else range.resolve(record.size)
+            if range is not None and wanted is None:
+                raise RangeNotSatisfiable(
+                    f"the range lies outside the object's {record.size} bytes", size=str(record.size)
+                )
+            try:
+                readers = await asyncio.to_thread(self._open_chunks, record) if record.chunks else []
+            except FileNotFoundError as error:
+                if not attempt:
+                    raise DataCorrupt(
+                        f"a chunk file of {bucket.reference}/{name} is missing: run `shoal fsck`"
+                    ) from error
+                continue
+            window = None if bucket.properties.verify == "always" else self._window
+            return StoredBody(record.info(name, location), wanted, record, payload, readers, window)
+        raise AssertionError("the last attempt returns or raises")
+
+    def page(self, bucket: Bucket, query: ListQuery) -> ListPage:
+        """Blocks while it reads: call it in a thread."""
+        return list_page(tuple(self._indexes.values()), self._target, bucket, query)
+
+    def _find(self, bucket: Bucket, name: str, *, with_payload: bool) -> tuple[Record, bytes, str]:
+        encoded = encode_name(name)
+        key = key_of(bucket.id, encoded)
+        index = self._indexes[self._mountpaths.of_name(bucket.id, encoded)]
+        with index.read() as transaction:
+            index.check_owner(transaction, slot_of(bucket.id, name))
+            if (value := transaction.get(key, db=index.records)) is None:
+                raise ObjectNotFound(
+                    f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name
+                )
+            record, payload = decode_record(key, value), b""
+            if with_payload and record.inline:
+                payload = bytes(transaction.get(bucket.id + record.version, b"", db=index.payloads))
+                if (
+                    len(payload) != record.size
+                    or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum
+                ):
+                    raise DataCorrupt(
+                        f"the bytes of {bucket.reference}/{name} fail their checksum: run `shoal fsck`"
+                    )
+        return record, payload, f"t[{self._target}]:{index.mountpath_id}"
+
+    def _open_chunks(self, record: Record) -> list[ChunkReader]:
+        readers: list[ChunkReader] = []
+        try:
+            for chunk in record.chunks:
+                path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
+                readers.append(ChunkReader(path, blocks_checksum=chunk.blocks_checksum))
+        except BaseException:
+            for reader in readers:
+                reader.close()
+            raise
+        return readers
+
+
+class StoredBody:
+    """`ObjectBody` over a record's payload or chunk files."""
+
+    def __init__(
+        self,
+        info: ObjectInfo,
+        range: ByteRange | None,
+        record: Record,
+        payload: bytes,
+        readers: list[ChunkReader],
+        window: VerifiedWindow | None,
+    ) -> None:
+        self.info = info
+        self.range = range
+        self._record = record
+        self._payload = payload
+        self._readers = readers
+        self._window = window
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        start, length = (self.range.offset, self.range.length) if self.range else (0, self.info.size)
+        if self._record.inline:
+            if length:
+                yield self._payload[start : start + length]
+            return
+        begin = 0
+        for reader in self._readers:
+            end = begin + reader.footer.length
+            offset, stop = max(start, begin) - begin, min(start + length, end) - begin
+            while offset < stop:
+                piece = min(stop, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES) - offset
+                yield await asyncio.to_thread(self._read, reader, offset, piece)
+                offset += piece
+            begin = end
+
+    def _read(self, reader: ChunkReader, offset: int, length: int) -> bytes:
+        block, file_id = offset // BLOCK_BYTES, reader.footer.chunk_id
+        known = self._window is not None and self._window.holds(file_id, block)
+        data = reader.read(offset, length, verify=not known)
+        if len(data) != length:
+            raise DataCorrupt("a chunk file is shorter than its record says: run `shoal fsck`")
+        if self._window is not None and not known:
+            self._window.add(file_id, block)
+        return data
+
+    async def close(self) -> None:
+        for reader in self._readers:
+            reader.close()

@@ -1,0 +1,29 @@
+"""Which slots an index holds: `epoch (8 bytes, big-endian) ‖ bitmap (8,192 bytes)`, one value, replaced as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BITMAP_BYTES = 8192
+EPOCH_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedSlots:
+    encoded: bytes | memoryview
+
+    @classmethod
+    def of(cls, value: bytes | memoryview | None) -> OwnedSlots:
+        """An index without the value holds nothing."""
+        return cls(bytes(EPOCH_BYTES + BITMAP_BYTES) if value is None else value)
+
+    @classmethod
+    def at(cls, epoch: int, bitmap: bytes) -> OwnedSlots:
+        return cls(epoch.to_bytes(EPOCH_BYTES) + bitmap)
+
+    @property
+    def epoch(self) -> int:
+        return int.from_bytes(self.encoded[:EPOCH_BYTES])
+
+    def holds(self, slot: int) -> bool:
+        return bool(self.encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7))
