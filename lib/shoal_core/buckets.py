@@ -141,6 +141,10 @@ class BucketRegistry:
     def __init__(self, etcd: EtcdClient) -> None:
         self._etcd = etcd
 
+    async def get(self, reference: BucketReference) -> Bucket:
+        """As etcd's quorum has it. Raises BucketNotFound."""
+        return bucket_of(await self._existing(reference))
+
     async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
         """Raises BucketAlreadyExists; Unavailable while no target has joined."""
         if await self._etcd.get(PLACEMENT_KEY) is None:

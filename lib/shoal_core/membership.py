@@ -249,11 +249,10 @@ class ClusterView:
         for mirror in self._mirrors.values():
             self._followers.append(asyncio.create_task(self._follow(mirror), name=f"view-{mirror.prefix}"))
             mirror.start()
-        with contextlib.suppress(ControlPlaneDown):
-            async with asyncio.timeout(FILL_SECONDS_MAX) as patience:
+        with contextlib.suppress(ControlPlaneDown, TimeoutError):
+            async with asyncio.timeout(FILL_SECONDS_MAX):
                 for mirror in self._mirrors.values():
                     await mirror.wait_until_filled(FILL_SECONDS_MAX)
-            del patience
         self._take()
 
     async def refresh(self, timeout_seconds: float) -> None:

@@ -116,25 +116,25 @@ class IndexCommitter:
 
     def _commit(self, group: Sequence[Pending]) -> None:
         try:
-            self._check_lease(committed="no")
+            self._check_lease()
             with self._index.write() as transaction:
                 for pending in group:
                     self._apply_one(transaction, pending)
                 transaction.put(b"clock", self._clock.last, db=self._index.meta)
-            self._check_lease(committed="unknown")
+            self._check_lease(outcome="unknown")
         except ShoalError as error:
             fail(group, error)
         except Exception as error:
-            fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}"))
+            fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
         self.groups += 1
         self.commits += len(group)
 
-    def _check_lease(self, *, committed: str) -> None:
+    def _check_lease(self, **metadata: str) -> None:
         if boottime_seconds() >= self._authority.deadline():
             raise LeaseLost(
                 f"{self._target} cannot prove its membership now and takes no writes: repeat after a pause",
                 target=self._target,
-                committed=committed,
+                **metadata,
             )
 
     def _apply_one(self, transaction: lmdb.Transaction, pending: Pending) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from shoal_core.errors import DeadlineExceeded, InternalError, ShoalError, Unavailable
+from shoal_core.errors import ShoalError
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -89,6 +89,4 @@ class LocalObjectStore:
 def nothing_changed(error: ShoalError) -> bool:
     """Whether a commit that failed with this has surely not happened. If it may have, its files must stay:
     a record may name them; if none does, they are orphans, which `shoal fsck` shows."""
-    return error.metadata.get("committed") == "no" or not isinstance(
-        error, Unavailable | DeadlineExceeded | InternalError
-    )
+    return error.metadata.get("outcome") != "unknown"
