@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from shoal_core.objects import ObjectInfo
+from shoal_core.errors import Unavailable
+from shoal_core.objects import BucketId, ObjectInfo
 from shoal_store.commit import Commit
 from shoal_store.committer import Authority, IndexCommitter
 from shoal_store.identity import prepare_mountpath, read_identity
@@ -14,6 +16,7 @@ from shoal_store.keys import encode_name
 from shoal_store.local import LocalObjectStore
 from shoal_store.mountpaths import MountpathFolder, Mountpaths, TemporaryFolder, sweep_temporary
 from shoal_store.owner import check_owner, write_owner
+from shoal_store.purge import Purged, purge_batch
 from shoal_store.reader import StoreReader
 from shoal_store.slots import OwnedSlots
 from shoal_store.writer import BodyWriter
@@ -43,6 +46,7 @@ class Engine(OpenStore):
 
     def __init__(self, folders: Sequence[MountpathFolder], *, target: str, authority: Authority) -> None:
         super().__init__(folders, target=target, writable=True)
+        self._authority = authority
         self._committers = {
             mountpath_id: IndexCommitter(
                 index, target=target, authority=authority, folders=self.mountpaths.path
@@ -65,6 +69,14 @@ class Engine(OpenStore):
         """`Committer`: hands the commit to the thread of the index that keeps the name."""
         mountpath_id = self.mountpaths.of_name(commit.bucket, encode_name(commit.name))
         return await self._committers[mountpath_id].commit(commit)
+
+    async def purge_bucket(self, bucket_id: BucketId) -> AsyncIterator[Purged]:
+        """Remove what is left of a bucket that no longer exists, a batch at a time."""
+        if self._authority.is_current(bucket_id):
+            raise Unavailable("the bucket is still known here: its removal has not arrived yet")
+        for index in self.indexes.values():
+            while (purged := await asyncio.to_thread(purge_batch, index, self.mountpaths, bucket_id)).objects:
+                yield purged
 
     def own(self, epoch: int, bitmap: bytes) -> None:
         """Write the owned slots into every index, synced. Blocks."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import lmdb
 
@@ -14,6 +16,10 @@ from shoal_store.slots import OwnedSlots
 MAP_BYTES = 256 << 30
 READERS_MAX = 1024
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
+
+
+Table: TypeAlias = "lmdb._Database"
+"""What `open_db` returns; the package has no public name for it."""
 
 
 class Index:
@@ -45,6 +51,16 @@ class Index:
     def read(self) -> Iterator[lmdb.Transaction]:
         with self._environment.begin(buffers=True) as transaction:
             yield transaction
+
+    @contextmanager
+    def fresh_read(self) -> Iterator[lmdb.Transaction]:
+        """A newer snapshot while this thread holds one: LMDB allows one a thread, so another takes it."""
+        with ThreadPoolExecutor(1) as thread:
+            transaction = thread.submit(self._environment.begin, buffers=True).result()
+            try:
+                yield transaction
+            finally:
+                thread.submit(transaction.abort).result()
 
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:

@@ -1,0 +1,66 @@
+"""Removing everything of a bucket that is gone, batch by batch; interrupted, it is simply begun again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+
+from shoal_core.errors import DataCorrupt
+from shoal_core.objects import BucketId
+from shoal_store.chunkfile import chunk_path
+from shoal_store.index import Index, Table
+from shoal_store.mountpaths import Mountpaths
+from shoal_store.record import Record, decode_record
+
+BATCH_OBJECTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What one batch removed; the last one of an index removed nothing."""
+
+    objects: int = 0
+    bytes: int = 0
+
+
+def purge_batch(
+    index: Index, mountpaths: Mountpaths, bucket_id: BucketId, *, batch: int = BATCH_OBJECTS
+) -> Purged:
+    """One synced transaction, then the files. Blocks. For the target alone, once the bucket is gone."""
+    files: list[Path] = []
+    objects = size = 0
+    with index.write() as transaction:
+        for table in (index.records, index.versions):
+            for key, record in first_of_bucket(transaction, table, bucket_id, batch - objects):
+                transaction.delete(key, db=table)
+                objects += 1
+                if record is None:
+                    continue
+                size += record.size
+                files += [chunk_path(mountpaths.path(each.mountpath), each.file_id) for each in record.chunks]
+                if record.inline:
+                    transaction.delete(bucket_id + record.version, db=index.payloads)
+    for path in files:
+        path.unlink(missing_ok=True)
+    return Purged(objects, size)
+
+
+def first_of_bucket(
+    transaction: lmdb.Transaction, table: Table, bucket_id: BucketId, count: int
+) -> list[tuple[bytes, Record | None]]:
+    """None for a record that is damaged: it goes as well, its files stay as orphans for `shoal fsck`."""
+    found: list[tuple[bytes, Record | None]] = []
+    with transaction.cursor(db=table) as cursor:
+        more = cursor.set_range(bucket_id)
+        while more and len(found) < count:
+            key = bytes(cursor.key())
+            if not key.startswith(bucket_id):
+                break
+            try:
+                found.append((key, decode_record(key, cursor.value())))
+            except DataCorrupt:
+                found.append((key, None))
+            more = cursor.next()
+    return found
