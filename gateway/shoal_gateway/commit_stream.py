@@ -7,13 +7,13 @@ writers cost few messages, and the target commits their records in few transacti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections import deque
 from dataclasses import dataclass
 
 import grpc.aio
-from shoal_store.commit import Commit, decode_info, encode_commit
 
 from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResponse, CommitResult
 from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceStub
@@ -22,6 +22,7 @@ from shoal_core.errors import DeadlineExceeded, OwnerUnreachable, ShoalError, To
 from shoal_core.objects import ObjectInfo
 from shoal_core.rpc import stream_metadata, translate_errors
 from shoal_core.telemetry import get_logger
+from shoal_store.commit import Commit, decode_info, encode_commit
 
 ENTRIES_MAX = 256
 """In one message, as the proto demands."""
@@ -57,6 +58,7 @@ class CommitStream:
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
+        self._tried = asyncio.Event()
 
     def start(self) -> None:
         self._running = asyncio.create_task(self._run(), name=f"commit-stream-{self._target}")
@@ -65,6 +67,12 @@ class CommitStream:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+
+    async def wait_first_connection(self) -> None:
+        """Returns when the first attempt to connect has succeeded or failed; later ones are not waited for."""
+        if not self._tried.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._tried.wait(), 2 * CONNECT_SECONDS_MAX)
 
     def require_connected(self) -> None:
         if not self.connected.is_set():
@@ -108,6 +116,7 @@ class CommitStream:
             if self.connected.is_set():
                 pause_seconds = PAUSE_SECONDS_MIN
             self._disconnect()
+            self._tried.set()
             await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))
             pause_seconds = min(pause_seconds * 2, PAUSE_SECONDS_MAX)
 
@@ -122,6 +131,7 @@ class CommitStream:
                 stream.cancel()
                 return
             self.connected.set()
+            self._tried.set()
             get_logger().info("commit-stream-connected", target=self._target)
             writing = asyncio.create_task(self._write_all(stream))
             try:

@@ -1,36 +1,47 @@
-"""The settings of one gateway worker, from its TOML file and variables SHOAL_GATEWAY_<FIELD>."""
+"""The settings of one gateway worker."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from shoal_core.config import load_configuration
 
 ENVIRONMENT_PREFIX = "SHOAL_GATEWAY"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GatewayConfiguration:
-    """`shoal up` writes the file; every worker of a host has an id and a state folder of its own."""
+    """Read from the TOML file of `--config`; `SHOAL_GATEWAY_<FIELD>` in the environment overrides a value."""
 
     id: str
-    """Unique in the cluster, for example `g1`."""
+    """Name of this worker, unique in the cluster, for example `g1`."""
     cluster_id: str
+    """The cluster that this process belongs to; it starts in no other."""
     etcd_endpoints: tuple[str, ...]
-    """`host:port` of each member."""
+    """`host:port` of each member of etcd."""
     certificate_folder: Path
-    """Holds ca.pem, node.pem and node.key of this gateway."""
+    """Holds ca.pem, node.pem and node.key, for etcd and other nodes."""
     state_folder: Path
-    """Where the last cluster map and buckets are kept for starts without etcd."""
-    ready_file: Path | None = None
-    """Written (JSON) when requests are served, removed at a clean stop."""
-    log_level: str = "info"
+    """Where the last known map and buckets are kept, for a start without etcd; of this worker alone."""
+    ready_file: Path
+    """Written once this process serves, removed when it stops."""
     address: str = "127.0.0.1:51080"
     """Where HTTP is served; the workers of a host share it."""
     local_reads: bool = True
-    """Read objects of targets on this host from their disks; false: everything over gRPC."""
+    """Read objects of targets on this host from their disks; false sends everything over gRPC."""
     hosts: tuple[str, ...] = ()
-    """Names, with or without port, under which clients reach this gateway beside the loopback ones."""
+    """Names, with or without port, under which clients reach this gateway, beside the loopback ones."""
     requests_max: int = 512
     """Requests that this worker serves at a time; more are answered 503."""
     idle_timeout_seconds: float = 60.0
     """How long a client may neither send nor take anything within a request."""
+    log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
+
+    @staticmethod
+    def load(path: Path) -> GatewayConfiguration:
+        return load_configuration(
+            GatewayConfiguration, path=path, environment=os.environ, prefix=ENVIRONMENT_PREFIX
+        )

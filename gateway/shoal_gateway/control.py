@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shoal_core.cluster_map import ClusterMap, Member, MemberRole
-
 from shoal.bucket.v1.bucket_pb2 import CreateBucketRequest, DeleteBucketRequest, UpdateBucketRequest
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal_core import messages
+from shoal_core.cluster_map import ClusterMap, Member, MemberRole
 from shoal_core.errors import ControlPlaneDown, DeadlineExceeded, OwnerUnreachable
 from shoal_core.objects import Bucket, BucketProperties, BucketReference
 from shoal_core.rpc import Channels, call

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shoal_core.cluster_map import ClusterMap
-
 from shoal_core.access import Permission, Principal
+from shoal_core.cluster_map import ClusterMap
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
 
 

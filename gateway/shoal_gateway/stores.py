@@ -1,0 +1,174 @@
+"""The ways to the objects of each target: from its disks when it is on this host, over gRPC when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from shoal_client.remote import RemoteObjectStore
+from shoal_core.cluster_map import Member
+from shoal_core.errors import ConfigurationError
+from shoal_core.objects import (
+    NO_PRECONDITIONS,
+    Bucket,
+    ListPage,
+    ListQuery,
+    ObjectBody,
+    ObjectInfo,
+    ObjectStore,
+    Preconditions,
+    PutRequest,
+    RangeRequest,
+)
+from shoal_core.rpc import Channels
+from shoal_core.telemetry import get_logger
+from shoal_gateway.commit_stream import CommitStream
+from shoal_store.engine import OpenStore, open_reader
+from shoal_store.local import LocalObjectStore
+
+Epoch = Callable[[], int]
+
+
+class MemberStores:
+    """One store for each target, kept while the target's entry in the map stays the same."""
+
+    def __init__(
+        self, channels: Channels, *, cluster_id: str, host_id: str, local_reads: bool, epoch: Epoch
+    ) -> None:
+        self._channels = channels
+        self._cluster_id = cluster_id
+        self._host_id = host_id
+        self._local_reads = local_reads
+        self._epoch = epoch
+        self._remote: dict[str, RemoteObjectStore] = {}
+        self._local: dict[str, SameHostStore] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def store_of(self, member: Member) -> ObjectStore:
+        if self._local_reads and member.unix_socket and member.host_id == self._host_id:
+            return self._same_host_store(member)
+        return self._remote_store(member)
+
+    async def close(self) -> None:
+        for store in self._local.values():
+            await store.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _remote_store(self, member: Member) -> RemoteObjectStore:
+        address = member.internal_address
+        store = self._remote.get(address)
+        if store is None:
+            store = RemoteObjectStore(self._channels.get(address), peer=member.id, epoch=self._epoch)
+            self._remote[address] = store
+        return store
+
+    def _same_host_store(self, member: Member) -> SameHostStore:
+        store = self._local.get(member.id)
+        if store is not None and store.serves(member):
+            return store
+        if store is not None:
+            task = asyncio.create_task(store.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        channel = self._channels.get(f"unix:{member.unix_socket}")
+        stream = CommitStream(channel, target=member.id)
+        stream.start()
+        store = SameHostStore(
+            member,
+            stream,
+            lambda: self._remote_store(member),
+            cluster_id=self._cluster_id,
+            epoch=self._epoch,
+        )
+        self._local[member.id] = store
+        return store
+
+
+class SameHostStore:
+    """Reads the target's disks in this process while the target runs, and lets it commit what is written.
+
+    Where the disks cannot be shared (another PID namespace), everything goes over gRPC instead.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        stream: CommitStream,
+        remote: Callable[[], ObjectStore],
+        *,
+        cluster_id: str,
+        epoch: Epoch,
+    ) -> None:
+        self._member = member
+        self._stream = stream
+        self._remote = remote
+        self._cluster_id = cluster_id
+        self._epoch = epoch
+        self._opening = asyncio.Lock()
+        self._disks: OpenStore | None = None
+        self._store: ObjectStore | None = None
+
+    def serves(self, member: Member) -> bool:
+        """Whether the target is still where it was; liveness does not matter."""
+        mine = self._member
+        return (mine.unix_socket, mine.internal_address, mine.mountpaths, mine.host_id) == (
+            member.unix_socket,
+            member.internal_address,
+            member.mountpaths,
+            member.host_id,
+        )
+
+    async def close(self) -> None:
+        await self._stream.close()
+        if self._disks is not None:
+            self._disks.close()
+
+    async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
+        return await (await self._opened()).put(bucket, request, body)
+
+    async def open(
+        self,
+        bucket: Bucket,
+        name: str,
+        *,
+        range: RangeRequest | None = None,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectBody:
+        store = await self._opened()
+        return await store.open(bucket, name, range=range, preconditions=preconditions)
+
+    async def head(
+        self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> ObjectInfo:
+        return await (await self._opened()).head(bucket, name, preconditions=preconditions)
+
+    async def delete(
+        self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> ObjectInfo:
+        return await (await self._opened()).delete(bucket, name, preconditions=preconditions)
+
+    async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
+        return await (await self._opened()).list(bucket, query)
+
+    async def _opened(self) -> ObjectStore:
+        """The store, as long as the target runs. Raises OwnerUnreachable."""
+        await self._stream.wait_first_connection()
+        self._stream.require_connected()
+        if self._store is not None:
+            return self._store
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._open_disks()
+        return self._store
+
+    async def _open_disks(self) -> ObjectStore:
+        folders = {mountpath.id: Path(mountpath.path) for mountpath in self._member.mountpaths}
+        target = self._member.id
+        try:
+            disks = await asyncio.to_thread(open_reader, folders, cluster=self._cluster_id, target=target)
+        except (ConfigurationError, OSError) as error:
+            get_logger().warning("disks-not-shared", target=target, reason=str(error))
+            return self._remote()
+        self._disks = disks
+        return LocalObjectStore(disks.reader, disks.writer, self._stream, epoch=self._epoch)
