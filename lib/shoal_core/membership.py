@@ -84,6 +84,8 @@ class Membership:
         self._observed = 0
         self._more_observed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self.leased = asyncio.Event()
+        """Set once the first lease is held."""
 
     async def join(self) -> None:
         """Register. Raises ConfigurationError when this process does not belong here, ControlPlaneDown without etcd."""
@@ -198,6 +200,7 @@ class Membership:
         try:
             await self._report(lease)
             self._lease = lease
+            self.leased.set()
             while not lease.lost.is_set():
                 await first_of(lease.lost, self._more_observed)
                 if self._more_observed.is_set() and not lease.lost.is_set():

@@ -23,6 +23,7 @@ from shoal_core.errors import ConfigurationError, ShoalError
 from shoal_core.telemetry import get_logger
 
 STOP_SECONDS_MAX = 9.5
+EXIT_BUG = 1
 EXIT_CONFIGURATION = 2
 EXIT_STUCK = 3
 
@@ -37,8 +38,12 @@ def run_service(name: str, serve: Serve) -> None:
     path = parser.parse_args().config
     try:
         uvloop.run(until_stopped(path, serve))
-    except* (ShoalError, OSError) as group:
-        sys.stderr.write(f"{name}: {sentence(group)}\n")
+    except Exception as error:
+        cause = first_error(error)
+        if not isinstance(cause, ShoalError | OSError):
+            get_logger().critical("internal-error", exc_info=error)
+            sys.exit(EXIT_BUG)
+        sys.stderr.write(f"{name}: {sentence(cause)}\n")
         sys.exit(EXIT_CONFIGURATION)
 
 
@@ -85,11 +90,14 @@ def make_folder(path: Path, *, purpose: str) -> Path:
     return path
 
 
-def sentence(group: BaseExceptionGroup[BaseException]) -> str:
-    """What the first error in the group says."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    if isinstance(first, OSError) and first.filename:
-        return f"cannot use {first.filename}: {first.strerror}"
-    return str(first)
+def first_error(error: Exception) -> Exception:
+    """Of a group, the first one in it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot use {error.filename}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,96 @@
+"""The target process, from its settings to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from shoal_core.certificates import TlsFiles
+from shoal_core.cluster_map import Member, MemberRole, Mountpath
+from shoal_core.host import host_id
+from shoal_core.jobs import PURGE_BUCKET
+from shoal_core.node import background, open_node
+from shoal_core.process import make_folder, ready_file, run_service
+from shoal_core.rpc import Listener
+from shoal_core.serving import Servers
+from shoal_core.telemetry import configure_logging, get_logger
+from shoal_store.engine import open_engine
+from shoal_target.authority import WriteAuthority
+from shoal_target.config import TargetConfiguration
+from shoal_target.disks import capacity_bytes, capacity_weight, take_mountpaths
+from shoal_target.job_runner import JobRunner
+from shoal_target.ownership import Ownership
+from shoal_target.purge import purge_with
+from shoal_target.server import chunk_service, object_service
+
+
+def main() -> None:
+    run_service("shoal-target", serve)
+
+
+async def serve(path: Path, stop: asyncio.Event) -> None:
+    config = TargetConfiguration.load(path)
+    configure_logging("target", config.id, level=config.log_level)
+    tls = TlsFiles.node(config.certificate_folder)
+    folders = {mountpath.id: mountpath.path for mountpath in config.mountpaths}
+    take_mountpaths(folders, cluster=config.cluster_id, target=config.id)
+    make_folder(config.unix_socket.parent, purpose="the folder of unix_socket")
+
+    async with AsyncExitStack() as stack:
+        opening = open_node(
+            cluster_id=config.cluster_id,
+            etcd_endpoints=config.etcd_endpoints,
+            tls=tls,
+            state_folder=config.state_folder,
+        )
+        node = await stack.enter_async_context(opening)
+        authority = WriteAuthority(node.buckets)
+        engine = open_engine(folders, cluster=config.cluster_id, target=config.id, authority=authority)
+        await engine.start()
+        stack.push_async_callback(engine.stop)
+
+        ownership = Ownership(config.id, node.view, node.buckets, write_slots=engine.own)
+        servers = Servers(node=config.id, cluster_id=config.cluster_id, tls=tls)
+        objects = object_service(engine, node.buckets, ownership)
+        commits = chunk_service(engine, node=config.id, stopping=servers.stopping)
+        socket = f"unix:{config.unix_socket}"
+        servers.listen(Listener.LOCAL_SOCKET, socket, [objects, commits])
+        public = servers.listen(Listener.PUBLIC, config.public_address, [objects])
+        internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects])
+        me = myself(config, public_address=public, internal_address=internal)
+        membership = await stack.enter_async_context(node.member(me, lease_seconds=config.lease_seconds))
+        authority.membership = membership
+        await ownership.wait_until_placed()
+        stack.push_async_callback(servers.stop)
+        await servers.start()
+
+        jobs = JobRunner(node.etcd, config.id, {PURGE_BUCKET: purge_with(engine)})
+        await stack.enter_async_context(background(ownership.follow(), node.report(membership), jobs.run()))
+        addresses = {"public_address": public, "internal_address": internal}
+        stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))
+        get_logger().info("ready", **addresses)
+        await stop.wait()
+        get_logger().info("stopping")
+
+
+def myself(config: TargetConfiguration, *, public_address: str, internal_address: str) -> Member:
+    """This target as the cluster map shows it."""
+    return Member(
+        config.id,
+        MemberRole.TARGET,
+        public_address=public_address,
+        internal_address=internal_address,
+        unix_socket=str(config.unix_socket),
+        host_id=host_id(),
+        weight=config.weight or capacity_weight(mountpath.path for mountpath in config.mountpaths),
+        failure_domain=config.failure_domain,
+        mountpaths=tuple(
+            Mountpath(mountpath.id, str(mountpath.path), capacity_bytes(mountpath.path))
+            for mountpath in config.mountpaths
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

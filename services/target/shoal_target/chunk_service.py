@@ -1,0 +1,125 @@
+"""The door for gateways of this host, which write chunk files themselves and send only records to commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import msgspec
+from google.rpc import status_pb2
+
+from shoal.chunk.v1 import chunk_pb2, chunk_pb2_grpc
+from shoal_core.error_table import to_status
+from shoal_core.errors import InternalError, InvalidArgument, ShoalError
+from shoal_core.rpc import Context
+from shoal_core.telemetry import get_logger
+from shoal_store.commit import Commit, Committer, decode_commit, encode_info
+
+ENTRIES_MAX = 256
+"""In one message, either way."""
+COMMIT_BYTES_MAX = 1 << 20
+IN_FLIGHT_MAX = 1024
+"""Commits of one stream that wait for the disk; then the stream is not read, which holds the gateway back."""
+
+
+class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
+    """Streams end by themselves once `stopping` is set and everything received has been answered."""
+
+    def __init__(self, committer: Committer, *, node: str, stopping: asyncio.Event) -> None:
+        self._committer = committer
+        self._node = node
+        self._stopping = stopping
+
+    async def Commit(
+        self, request_iterator: AsyncIterator[chunk_pb2.CommitRequest], context: Context
+    ) -> AsyncIterator[chunk_pb2.CommitResponse]:
+        # Headers at once: by them the gateway knows that this target is there.
+        await context.send_initial_metadata(())
+        stream = CommitStream(self._committer, node=self._node)
+        reader = asyncio.create_task(stream.read(request_iterator))
+        stopper = asyncio.create_task(cancel_when(self._stopping, reader))
+        try:
+            while results := await stream.results():
+                yield chunk_pb2.CommitResponse(results=results)
+            with suppress(asyncio.CancelledError):
+                await reader
+        finally:
+            reader.cancel()
+            stopper.cancel()
+
+
+class CommitStream:
+    """What one gateway process sent and has still to be answered."""
+
+    def __init__(self, committer: Committer, *, node: str) -> None:
+        self._committer = committer
+        self._node = node
+        self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._open: set[asyncio.Task[None]] = set()
+        self._answers: list[chunk_pb2.CommitResult] = []
+        self._wake = asyncio.Event()
+        self._ended = False
+
+    async def read(self, requests: AsyncIterator[chunk_pb2.CommitRequest]) -> None:
+        try:
+            async for request in requests:
+                if not 0 < len(request.entries) <= ENTRIES_MAX:
+                    raise InvalidArgument(
+                        f"a message holds {len(request.entries)} commits; send 1 to {ENTRIES_MAX}"
+                    )
+                for entry in request.entries:
+                    await self._room.acquire()
+                    self._start(entry)
+        finally:
+            self._ended = True
+            self._wake.set()
+
+    async def results(self) -> list[chunk_pb2.CommitResult]:
+        """Everything answered since the last call, up to ENTRIES_MAX; empty when there will be no more."""
+        while not self._answers:
+            if self._ended and not self._open:
+                return []
+            self._wake.clear()
+            await self._wake.wait()
+        batch, self._answers = self._answers[:ENTRIES_MAX], self._answers[ENTRIES_MAX:]
+        return batch
+
+    def _start(self, entry: chunk_pb2.CommitEntry) -> None:
+        # Not cancelled with the stream: what was received is committed whether or not anybody hears of it.
+        task = asyncio.create_task(self._commit(entry))
+        self._open.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._open.discard(task)
+        self._room.release()
+        self._wake.set()
+
+    async def _commit(self, entry: chunk_pb2.CommitEntry) -> None:
+        try:
+            info = await self._committer.commit(decoded(entry))
+            result = chunk_pb2.CommitResult(sequence=entry.sequence, info=encode_info(info))
+        except Exception as error:
+            result = chunk_pb2.CommitResult(sequence=entry.sequence, error=self._worded(error))
+        self._answers.append(result)
+
+    def _worded(self, error: Exception) -> status_pb2.Status:
+        if not isinstance(error, ShoalError):
+            get_logger().error("internal-error", method="Commit", exc_info=error)
+            error = InternalError("internal error while committing a record: please report it")
+        return to_status(error, node=self._node)
+
+
+async def cancel_when(event: asyncio.Event, task: asyncio.Task[None]) -> None:
+    await event.wait()
+    task.cancel()
+
+
+def decoded(entry: chunk_pb2.CommitEntry) -> Commit:
+    if len(entry.commit) > COMMIT_BYTES_MAX:
+        raise InvalidArgument(f"a commit of {len(entry.commit)} bytes; at most {COMMIT_BYTES_MAX} are taken")
+    try:
+        return decode_commit(entry.commit)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgument(f"a commit that this target cannot read: {error}") from error

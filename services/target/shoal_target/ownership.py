@@ -1,0 +1,98 @@
+"""Which slots this target owns: what the placement says, written into every index before it takes effect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from shoal.object.v1.object_pb2 import Routing
+from shoal_core.buckets import BucketDirectory
+from shoal_core.errors import ControlPlaneDown, StaleEpoch
+from shoal_core.membership import ClusterView
+from shoal_core.telemetry import get_logger
+
+CATCH_UP_SECONDS_MAX = 2.0
+"""How long a call waits for this target to learn what its caller knows already."""
+
+PLACED_SECONDS_MAX = 10.0
+
+WriteSlots = Callable[[int, bytes], None]
+"""Stores epoch and bitmap of owned slots in every index, synced."""
+
+
+class Ownership:
+    """Follows the view. Run `follow` as a task, after `wait_until_placed`."""
+
+    def __init__(
+        self, target: str, view: ClusterView, buckets: BucketDirectory, *, write_slots: WriteSlots
+    ) -> None:
+        self._target = target
+        self._view = view
+        self._buckets = buckets
+        self._write_slots = write_slots
+        self._epoch = 0
+        self._advanced = asyncio.Condition()
+
+    @property
+    def epoch(self) -> int:
+        """Of the placement that the indexes hold; 0 before this process has written any."""
+        return self._epoch
+
+    async def wait_until_placed(self) -> None:
+        """Until the placement that holds this target is in its indexes. Raises ControlPlaneDown."""
+        try:
+            async with asyncio.timeout(PLACED_SECONDS_MAX):
+                while self._target not in {target.id for target in self._view.current.targets}:
+                    await self._view.changed()
+        except TimeoutError as error:
+            raise ControlPlaneDown(
+                f"the placement with target {self._target} did not arrive in {PLACED_SECONDS_MAX:g} s: is etcd well?"
+            ) from error
+        await self.apply()
+
+    async def follow(self) -> None:
+        while True:
+            seen = self._view.current
+            await self.apply()
+            if self._view.current is seen:
+                await self._view.changed()
+
+    async def apply(self) -> None:
+        """Write what the current map says, unless the indexes have it."""
+        placement = self._view.current.placement
+        if placement.epoch <= self._epoch:
+            return
+        await asyncio.to_thread(self._write_slots, placement.epoch, placement.owned(self._target))
+        self._epoch = placement.epoch
+        get_logger().info("placement-applied", epoch=placement.epoch)
+        async with self._advanced:
+            self._advanced.notify_all()
+
+    async def wait_for(self, epoch: int, timeout_seconds: float) -> None:
+        """Until the indexes hold the placement of `epoch` or a later one. Raises StaleEpoch."""
+        try:
+            async with asyncio.timeout(timeout_seconds), self._advanced:
+                await self._advanced.wait_for(lambda: self._epoch >= epoch)
+        except TimeoutError as error:
+            raise StaleEpoch(
+                f"target {self._target} has placement {self._epoch} and not yet {epoch}: repeat shortly",
+                epoch=str(self._epoch),
+            ) from error
+
+    async def admit(self, routing: Routing) -> None:
+        """Refuse a caller that chose this target by an old map; catch up with one that knows more."""
+        if not routing.placement_epoch:
+            return
+        if routing.placement_epoch > self._epoch:
+            await self.wait_for(routing.placement_epoch, CATCH_UP_SECONDS_MAX)
+        if routing.placement_epoch < self._epoch:
+            raise StaleEpoch(
+                f"target {self._target} was chosen by placement {routing.placement_epoch}, and placement "
+                f"{self._epoch} is in force: fetch the cluster map and repeat",
+                epoch=str(self._epoch),
+            )
+        if routing.bucket_generation > self._buckets.revision:
+            # Without etcd the bucket as it is known must do: reads go on.
+            with suppress(ControlPlaneDown):
+                await self._buckets.wait_for_revision(routing.bucket_generation, CATCH_UP_SECONDS_MAX)

@@ -1,0 +1,34 @@
+"""The services of a target: objects for everybody, commits for the gateways of its host."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc.aio
+
+from shoal.chunk.v1.chunk_pb2_grpc import add_ChunkServiceServicer_to_server
+from shoal.object.v1.object_pb2_grpc import add_ObjectServiceServicer_to_server
+from shoal_core.buckets import BucketDirectory
+from shoal_core.object_service import ObjectServicer
+from shoal_core.serving import AddService
+from shoal_store.engine import Engine
+from shoal_target.chunk_service import ChunkServicer
+from shoal_target.ownership import Ownership
+
+
+def object_service(engine: Engine, buckets: BucketDirectory, ownership: Ownership) -> AddService:
+    servicer = ObjectServicer(engine.store, buckets, admit=ownership.admit)
+
+    def add(server: grpc.aio.Server) -> None:
+        add_ObjectServiceServicer_to_server(servicer, server)
+
+    return add
+
+
+def chunk_service(engine: Engine, *, node: str, stopping: asyncio.Event) -> AddService:
+    servicer = ChunkServicer(engine, node=node, stopping=stopping)
+
+    def add(server: grpc.aio.Server) -> None:
+        add_ChunkServiceServicer_to_server(servicer, server)
+
+    return add
