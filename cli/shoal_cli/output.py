@@ -12,6 +12,8 @@ import typer
 
 from shoal_core.objects import Bucket, ObjectInfo
 
+UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
 JsonValue = str | int | float | bool | None | dict[str, "JsonValue"] | list["JsonValue"]
 
 
@@ -83,9 +85,5 @@ def size_text(size: int) -> str:
     """Bytes for people: 999 B, 1.5 KiB, 3.0 GiB."""
     if size < 1024:
         return f"{size} B"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        value /= 1024
-        if value < 1024:
-            break
-    return f"{value:.1f} {unit}"
+    exponent = min((size.bit_length() - 1) // 10, len(UNITS))
+    return f"{size / 1024**exponent:.1f} {UNITS[exponent - 1]}"
