@@ -237,6 +237,7 @@ class ClusterView:
         }
         self._followers: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._saving = asyncio.Lock()
         self.current = self._build()
 
     @property
@@ -280,7 +281,12 @@ class ClusterView:
             async for _ in changes:
                 self._take()
                 if mirror.prefix != ALIVE_PREFIX:
-                    await asyncio.to_thread(save_snapshot, self._cache_file, self._snapshot())
+                    await self.save()
+
+    async def save(self) -> None:
+        """Write the cache now; in turn, because an older state must not replace a newer one."""
+        async with self._saving:
+            await asyncio.to_thread(save_snapshot, self._cache_file, self._snapshot())
 
     def _take(self) -> None:
         built = self._build()
