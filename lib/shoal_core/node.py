@@ -25,8 +25,8 @@ from shoal_core.telemetry import get_logger
 
 LEASE_SECONDS_DEFAULT = 10
 JOIN_SECONDS_MAX = 15.0
-REJOIN_SECONDS_MAX = 2.0
-FIRST_LEASE_SECONDS_MAX = 5.0
+REJOIN_SECONDS_MAX = 0.5
+SETTLE_SECONDS_MAX = 5.0
 REPORT_SECONDS = 60.0
 
 
@@ -54,7 +54,7 @@ class Node:
         membership.start()
         try:
             if joined:
-                await first_lease(membership)
+                await self._settle(membership, member)
             yield membership
         finally:
             await membership.close()
@@ -66,10 +66,20 @@ class Node:
             with suppress(ControlPlaneDown):
                 await self.buckets.wait_for_revision(self.buckets.revision + 1, REPORT_SECONDS)
 
+    async def _settle(self, membership: Membership, member: Member) -> None:
+        """Wait until this member may write and sees itself, which a process that says it is ready should."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS_MAX):
+                await membership.leased.wait()
+                while member.id not in {each.id for each in self.view.current.members}:
+                    await self.view.changed()
+
     async def _joined(self, membership: Membership, member: Member) -> bool:
         known = member.id in {each.id for each in self.view.current.members}
+        # The view has waited for etcd before; a member that it knew then need not wait again.
+        away = known and not self.view.connected
         try:
-            async with asyncio.timeout(REJOIN_SECONDS_MAX if known else JOIN_SECONDS_MAX):
+            async with asyncio.timeout(REJOIN_SECONDS_MAX if away else JOIN_SECONDS_MAX):
                 await membership.join()
         except (ControlPlaneDown, TimeoutError) as error:
             if not known:
@@ -108,13 +118,6 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
-
-
-async def first_lease(membership: Membership) -> None:
-    """So that a process that says it is ready also takes writes; without etcd it is ready all the same."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(FIRST_LEASE_SECONDS_MAX):
-            await membership.leased.wait()
 
 
 def etcd_tls(tls: TlsFiles) -> EtcdTlsFiles:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Sequence
 
 import grpc.aio
 
 from shoal_core.certificates import TlsFiles
+from shoal_core.errors import ConfigurationError
 from shoal_core.rpc import Listener, add_listener, build_server
 
 DRAIN_SECONDS_MAX = 5.0
@@ -28,6 +31,8 @@ class Servers:
 
     def listen(self, mode: Listener, address: str, services: Sequence[AddService]) -> str:
         """Bind; returns the bound address. Raises ConfigurationError when it is taken."""
+        if mode is not Listener.LOCAL_SOCKET:
+            check_free(address)
         server = build_server(node=self._node, cluster_id=self._cluster_id, mode=mode, services=services)
         bound = add_listener(server, address, tls=self._tls, mode=mode)
         self._servers.append(server)
@@ -43,3 +48,18 @@ class Servers:
         async with asyncio.TaskGroup() as group:
             for server in self._servers:
                 group.create_task(server.stop(drain_seconds))
+
+
+def check_free(address: str) -> None:
+    """Try the address before gRPC does, which would say why it failed on stderr in words of its own."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise ConfigurationError(f"cannot listen on {address}: {reason}; choose another address") from error

@@ -15,6 +15,10 @@ FORMAT = 1
 FOLDERS = ("index", "tmp", "data")
 
 
+class Format(msgspec.Struct, frozen=True):
+    format: int
+
+
 class Identity(msgspec.Struct, frozen=True):
     format: int
     cluster: str
@@ -42,16 +46,17 @@ def prepare_mountpath(path: Path, *, cluster: str, target: str, mountpath: str) 
 
 def read_identity(path: Path) -> Identity:
     try:
-        found = msgspec.json.decode((path / "shoal.json").read_bytes(), type=Identity)
+        content = (path / "shoal.json").read_bytes()
+        # The format first: another one may have other fields.
+        if (format := msgspec.json.decode(content, type=Format).format) != FORMAT:
+            raise ConfigurationError(
+                f"{path} has storage format {format}, this Shoal knows {FORMAT}: use the Shoal that wrote it"
+            )
+        return msgspec.json.decode(content, type=Identity)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigurationError(
             f"{path}/shoal.json cannot be read ({error}): restore it or choose another folder"
         ) from error
-    if found.format != FORMAT:
-        raise ConfigurationError(
-            f"{path} has storage format {found.format}, this Shoal knows {FORMAT}: use the Shoal that wrote it"
-        )
-    return found
 
 
 def _initialise(path: Path, identity: Identity) -> Identity:
