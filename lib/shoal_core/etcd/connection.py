@@ -23,7 +23,8 @@ RESPONSE_BYTES_MAX = 64 << 20
 CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Also the time one attempt to connect may take: a TLS handshake on a busy machine needs more than 0.1 s.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # etcd refuses pings closer together than 5 s. They find a dead peer under an idle watch.
     ("grpc.keepalive_time_ms", 10_000),
