@@ -1,0 +1,1 @@
+"""The small supervisor behind `shoal up`: a cluster of one host, as child processes of one parent."""
