@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
+
+import grpc.aio
 
 from shoal.bucket.v1.bucket_pb2 import (
     CreateBucketRequest,
@@ -21,7 +24,7 @@ from shoal.bucket.v1.bucket_pb2 import (
 )
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal_client.bucket import BucketClient
-from shoal_client.cluster import FollowedClusterMap
+from shoal_client.cluster import FollowedClusterMap, proxy_is_control_plane
 from shoal_client.remote import RemoteObjectStore
 from shoal_client.routed import RoutedObjectStore
 from shoal_core import messages
@@ -30,6 +33,9 @@ from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.errors import OwnerUnreachable
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
 from shoal_core.rpc import Channels, call
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 CHANGE_SECONDS_MAX = 30.0
 LOOKUP_SECONDS_MAX = 10.0
@@ -105,9 +111,7 @@ class ShoalClient:
             bucket=messages.bucket_reference_to_message(as_reference(bucket)),
             properties=messages.bucket_properties_to_message(properties or BucketProperties()),
         )
-        response = await call(
-            self._buckets.CreateBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=self._peer
-        )
+        response = await self._changed(self._buckets.CreateBucket, request)
         return self._remembered(messages.bucket_from_message(response.bucket))
 
     async def delete_bucket(self, bucket: str | BucketReference) -> str:
@@ -115,9 +119,7 @@ class ShoalClient:
         reference = as_reference(bucket)
         self._known_buckets.pop(reference, None)
         request = DeleteBucketRequest(bucket=messages.bucket_reference_to_message(reference))
-        response = await call(
-            self._buckets.DeleteBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=self._peer
-        )
+        response = await self._changed(self._buckets.DeleteBucket, request)
         return response.job_id
 
     async def list_buckets(self, provider: str = "") -> Sequence[Bucket]:
@@ -126,13 +128,7 @@ class ShoalClient:
         token = ""
         while True:
             request = ListBucketsRequest(provider=provider, page_size=BUCKETS_PAGE, page_token=token)
-            response = await call(
-                self._buckets.ListBuckets,
-                request,
-                timeout_seconds=LOOKUP_SECONDS_MAX,
-                idempotent=True,
-                peer=self._peer,
-            )
+            response = await self._looked_up(self._buckets.ListBuckets, request)
             buckets.extend(messages.bucket_from_message(bucket) for bucket in response.buckets)
             token = response.next_page_token
             if not token:
@@ -145,14 +141,22 @@ class ShoalClient:
             return known
         self._known_buckets.pop(reference, None)
         request = GetBucketRequest(bucket=messages.bucket_reference_to_message(reference))
-        response = await call(
-            self._buckets.GetBucket,
-            request,
-            timeout_seconds=LOOKUP_SECONDS_MAX,
-            idempotent=True,
-            peer=self._peer,
-        )
+        response = await self._looked_up(self._buckets.GetBucket, request)
         return self._remembered(messages.bucket_from_message(response.bucket))
+
+    async def _changed(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
+    ) -> Response:
+        with proxy_is_control_plane():
+            return await call(method, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=self._peer)
+
+    async def _looked_up(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
+    ) -> Response:
+        with proxy_is_control_plane():
+            return await call(
+                method, request, timeout_seconds=LOOKUP_SECONDS_MAX, idempotent=True, peer=self._peer
+            )
 
     def _remembered(self, bucket: Bucket) -> Bucket:
         if len(self._known_buckets) >= KNOWN_BUCKETS_MAX:

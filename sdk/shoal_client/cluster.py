@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc.aio
 
@@ -31,12 +33,7 @@ class FollowedClusterMap:
         self._follower: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        try:
-            await self.refresh()
-        except OwnerUnreachable as error:
-            raise ControlPlaneDown(
-                f"cannot reach {error.message}; check the address, and that the cluster runs"
-            ) from error
+        await self.refresh()
         self._follower = asyncio.create_task(self._follow(), name="follow-cluster-map")
 
     async def close(self) -> None:
@@ -56,13 +53,14 @@ class FollowedClusterMap:
             if self._fetches_begun > begun_before:
                 return
             self._fetches_begun += 1
-            response = await call(
-                self._stub.GetClusterMap,
-                GetClusterMapRequest(),
-                timeout_seconds=FETCH_SECONDS_MAX,
-                idempotent=True,
-                peer=self._peer,
-            )
+            with proxy_is_control_plane():
+                response = await call(
+                    self._stub.GetClusterMap,
+                    GetClusterMapRequest(),
+                    timeout_seconds=FETCH_SECONDS_MAX,
+                    idempotent=True,
+                    peer=self._peer,
+                )
             self._take(messages.cluster_map_from_message(response.cluster_map))
 
     def _take(self, offered: ClusterMap) -> None:
@@ -99,3 +97,14 @@ class FollowedClusterMap:
             watch = self._stub.WatchClusterMap(WatchClusterMapRequest(), metadata=stream_metadata())
             async for response in watch:
                 self._take(messages.cluster_map_from_message(response.cluster_map))
+
+
+@contextmanager
+def proxy_is_control_plane() -> Iterator[None]:
+    """A proxy owns no objects: when it does not answer, it is changes that wait, and reads that go on."""
+    try:
+        yield
+    except OwnerUnreachable as error:
+        raise ControlPlaneDown(
+            f"cannot reach {error.message}; check the address, and that the cluster runs", **error.metadata
+        ) from error
