@@ -124,6 +124,9 @@ class Nodes:
             Path(mountpath["path"]).mkdir(parents=True, exist_ok=True)
         return self._node("shoal_target", "target", member_id, {**defaults, **settings})
 
+    def gateway(self, member_id: str = "g1", **settings: object) -> NodeProcess:
+        return self._node("shoal_gateway", "gateway", member_id, {"address": "127.0.0.1:0", **settings})
+
     def __enter__(self) -> Self:
         return self
 

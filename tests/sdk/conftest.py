@@ -1,0 +1,46 @@
+"""A live cluster of one target and one of three, shared by all tests of the SDK: each uses buckets of its own."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+
+import pytest
+from aistore import Client
+from aistore.sdk.bucket import Bucket
+from aistore.sdk.retry_config import RetryConfig
+from tenacity import Retrying, stop_after_attempt
+from urllib3.util.retry import Retry
+
+from support.node import Nodes
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session", params=[1, 3], ids=["one-target", "three-targets"])
+def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Nodes(tmp_path_factory.mktemp("sdk")) as nodes:
+        nodes.etcd.start()
+        for number in range(request.param):
+            nodes.target(f"t{number + 1}").start()
+        nodes.proxy("p1").start()
+        yield nodes.gateway("g1").start().ready["http_url"]
+
+
+@pytest.fixture
+def client(endpoint: str) -> Client:
+    """One that does not repeat what failed: a 404 is an answer, not a reason to wait."""
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    once = RetryConfig(
+        http_retry=Retry(total=0, status_forcelist=[]),
+        network_retry=Retrying(stop=stop_after_attempt(1), reraise=True),
+    )
+    return Client(endpoint, retry_config=once)
+
+
+@pytest.fixture
+def bucket(client: Client) -> Iterator[Bucket]:
+    bucket = client.bucket(f"sdk-{next(NUMBERS)}").create()
+    yield bucket
+    bucket.delete(missing_ok=True)
