@@ -6,14 +6,21 @@ import asyncio
 import contextlib
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from shoal_core.access import Permission, Principal, authorize
-from shoal_core.cache import load_snapshot, save_snapshot
-from shoal_core.errors import BucketAlreadyExists, BucketNotFound, Conflict, ControlPlaneDown, Unavailable
+from shoal_core.cache import decoded, keep_saved, load_snapshot
+from shoal_core.errors import (
+    BucketAlreadyExists,
+    BucketNotFound,
+    Conflict,
+    ControlPlaneDown,
+    DataCorrupt,
+    Unavailable,
+)
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.etcd.mirror import Mirror
 from shoal_core.etcd.values import Absent, Delete, KeyValue, ModRevisionEquals, OutcomeUnknown, Put
@@ -45,10 +52,10 @@ class BucketDirectory:
         self._mirror = Mirror(etcd, BUCKETS_PREFIX, initial=load_snapshot(cache_file))
         self._by_key: dict[str, Bucket] = {}
         self._by_id: dict[BucketId, Bucket] = {}
-        self._index()
-        self._follower: asyncio.Task[None] | None = None
-        self._applied = asyncio.Condition()
-        self._applied_revision = self._mirror.revision
+        self._applied_revision = 0
+        self._changed = asyncio.Event()
+        self._apply()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def revision(self) -> int:
@@ -61,16 +68,21 @@ class BucketDirectory:
 
     async def start(self) -> None:
         """Waits at most two seconds for etcd, then goes by the cache."""
-        self._follower = asyncio.create_task(self._follow(), name="bucket-directory")
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="bucket-directory"),
+            asyncio.create_task(
+                keep_saved(self._cache_file, self._mirror.snapshot, changed=self.changed), name="bucket-cache"
+            ),
+        ]
         self._mirror.start()
         with contextlib.suppress(ControlPlaneDown):
             await self._mirror.wait_until_filled(FILL_SECONDS_MAX)
-            await self._apply()
+        self._apply()
 
     async def close(self) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait([self._follower])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._mirror.close()
 
     async def resolve(
@@ -87,9 +99,7 @@ class BucketDirectory:
             raise ControlPlaneDown(
                 f"bucket {reference} is not known here, and etcd does not answer to confirm it: repeat later"
             ) from error
-        if item is None:
-            raise BucketNotFound(f'bucket "{reference}" does not exist', bucket=str(reference))
-        return bucket_of(item)
+        return existing(item, reference)
 
     def list(self, provider: str = "") -> list[Bucket]:
         """Sorted by provider, namespace and name; all providers, or one."""
@@ -106,33 +116,32 @@ class BucketDirectory:
     async def wait_for_revision(self, revision: int, timeout_seconds: float) -> None:
         """Until changes up to `revision` are applied here; raises ControlPlaneDown after the timeout."""
         try:
-            async with asyncio.timeout(timeout_seconds), self._applied:
-                await self._applied.wait_for(lambda: self._applied_revision >= revision)
+            async with asyncio.timeout(timeout_seconds):
+                while self._applied_revision < revision:
+                    await self._changed.wait()
         except TimeoutError as error:
             raise ControlPlaneDown(f"buckets are known here only up to revision {self.revision}") from error
 
     async def changed(self) -> int:
         """Until the next change; returns the revision."""
-        async with self._applied:
-            await self._applied.wait()
+        await self._changed.wait()
         return self._applied_revision
 
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._mirror.changes()) as changes:
             async for _ in changes:
-                await self._apply()
-                await asyncio.to_thread(save_snapshot, self._cache_file, self._mirror.snapshot())
+                self._apply()
 
-    async def _apply(self) -> None:
-        self._index()
-        async with self._applied:
-            self._applied_revision = self._mirror.revision
-            self._applied.notify_all()
-
-    def _index(self) -> None:
-        """New dictionaries, swapped in whole: threads look at the old or the new ones."""
-        by_key = {key: bucket_of(item) for key, item in self._mirror.items.items()}
+    def _apply(self) -> None:
+        """New dictionaries, swapped in whole, because threads look at them; only then is the revision ours."""
+        by_key = {}
+        for key, item in self._mirror.items.items():
+            if (bucket := bucket_of(item)) is not None:
+                by_key[key] = bucket
         self._by_key, self._by_id = by_key, {bucket.id: bucket for bucket in by_key.values()}
+        self._applied_revision = self._mirror.revision
+        done, self._changed = self._changed, asyncio.Event()
+        done.set()
 
 
 class BucketRegistry:
@@ -143,7 +152,7 @@ class BucketRegistry:
 
     async def get(self, reference: BucketReference) -> Bucket:
         """As etcd's quorum has it. Raises BucketNotFound."""
-        return bucket_of(await self._existing(reference))
+        return existing(await self._etcd.get(key_of(reference)), reference)
 
     async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
         """Raises BucketAlreadyExists; Unavailable while no target has joined."""
@@ -170,50 +179,68 @@ class BucketRegistry:
         self, reference: BucketReference, properties: BucketProperties, *, expected_generation: int
     ) -> Bucket:
         """Raises BucketNotFound, Conflict when the bucket has another generation now."""
-        found = await self._existing(reference)
-        record = msgspec.json.decode(found.value, type=BucketRecord)
-        if found.mod_revision != expected_generation:
+        current = await self.get(reference)
+        if current.generation != expected_generation:
             raise Conflict(
                 f"bucket {reference} has changed meanwhile: look at it and repeat", bucket=str(reference)
             )
-        changed = BucketRecord(record.id, record.created_ns, properties)
+        record = BucketRecord(current.id, current.created_ns, properties)
         revision = await self._etcd.put_if(
-            found.key, msgspec.json.encode(changed), expected_mod_revision=found.mod_revision
+            key_of(reference), msgspec.json.encode(record), expected_mod_revision=current.generation
         )
-        return Bucket(reference, BucketId(record.id), revision, record.created_ns, properties)
+        return replace(current, generation=revision, properties=properties)
 
     async def delete(self, reference: BucketReference) -> tuple[str, int]:
         """Remove the bucket and order its purge, as one change. Returns the job's id and the revision."""
         for _ in range(UPDATE_ATTEMPTS):
-            found = await self._existing(reference)
-            placement = await self._etcd.get(PLACEMENT_KEY)
-            targets = msgspec.json.decode(placement.value, type=PlacementRecord).targets if placement else ()
-            bucket = bucket_of(found)
+            bucket = await self.get(reference)
             job_id = f"j-{secrets.token_hex(6)}"
-            job = JobSpecification(
-                PURGE_BUCKET, reference, bucket.id, tuple(share.id for share in targets), time.time_ns()
-            )
-            result = await self._etcd.transaction(
-                [ModRevisionEquals(found.key, found.mod_revision)],
-                [Delete(found.key), Put(specification_key(job_id), encode_specification(job))],
-            )
-            if result.succeeded:
-                return job_id, result.revision
+            job = JobSpecification(PURGE_BUCKET, reference, bucket.id, await self._targets(), time.time_ns())
+            if revision := await self._delete(bucket, job_id, job):
+                return job_id, revision
         raise Conflict(f"bucket {reference} is changed by others all the time: repeat", bucket=str(reference))
 
-    async def _existing(self, reference: BucketReference) -> KeyValue:
-        found = await self._etcd.get(key_of(reference))
+    async def _targets(self) -> tuple[str, ...]:
+        found = await self._etcd.get(PLACEMENT_KEY)
         if found is None:
-            raise BucketNotFound(f'bucket "{reference}" does not exist', bucket=str(reference))
-        return found
+            return ()
+        return tuple(share.id for share in msgspec.json.decode(found.value, type=PlacementRecord).targets)
+
+    async def _delete(self, bucket: Bucket, job_id: str, job: JobSpecification) -> int | None:
+        """The revision of the change; None when the bucket was changed meanwhile."""
+        key, order = key_of(bucket.reference), specification_key(job_id)
+        try:
+            result = await self._etcd.transaction(
+                [ModRevisionEquals(key, bucket.generation)],
+                [Delete(key), Put(order, encode_specification(job))],
+            )
+        except OutcomeUnknown:
+            # Nobody else writes an order of this id, so it tells whether the change was made.
+            if (found := await self._etcd.get(order)) is None:
+                raise
+            return found.mod_revision
+        return result.revision if result.succeeded else None
+
+
+def existing(item: KeyValue | None, reference: BucketReference) -> Bucket:
+    """Raises BucketNotFound."""
+    if item is None:
+        raise BucketNotFound(f'bucket "{reference}" does not exist', bucket=str(reference))
+    if (bucket := bucket_of(item)) is None:
+        raise DataCorrupt(
+            f"the record of bucket {reference} in etcd was written by a release that we are not"
+        )
+    return bucket
 
 
 def key_of(reference: BucketReference) -> str:
     return f"{BUCKETS_PREFIX}{reference.provider}/{reference.namespace or '@'}/{reference.name}"
 
 
-def bucket_of(item: KeyValue) -> Bucket:
-    provider, namespace, name = item.key.removeprefix(BUCKETS_PREFIX).split("/")
-    record = msgspec.json.decode(item.value, type=BucketRecord)
-    reference = BucketReference(name, provider, "" if namespace == "@" else namespace)
+def bucket_of(item: KeyValue) -> Bucket | None:
+    """None for a record that this release does not understand."""
+    place = item.key.removeprefix(BUCKETS_PREFIX).split("/")
+    if len(place) != 3 or (record := decoded(item, BucketRecord)) is None:
+        return None
+    reference = BucketReference(place[2], place[0], "" if place[1] == "@" else place[1])
     return Bucket(reference, BucketId(record.id), item.mod_revision, record.created_ns, record.properties)

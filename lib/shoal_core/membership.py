@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import time
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from shoal_core.cache import load_snapshot, save_snapshot
+from shoal_core.cache import decoded, keep_saved, load_snapshot
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole
-from shoal_core.errors import ConfigurationError, Conflict, ControlPlaneDown, ShoalError
+from shoal_core.errors import ConfigurationError, Conflict, ControlPlaneDown, ShoalError, Unavailable
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.etcd.lease import Lease
 from shoal_core.etcd.mirror import Mirror
@@ -36,6 +38,8 @@ LEASE_SECONDS = 10
 RETRY_SECONDS = 0.5
 FILL_SECONDS_MAX = 2.0
 JOIN_ATTEMPTS = 20
+JOIN_PAUSE_SECONDS_MAX = 0.05
+REFUSED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,16 @@ class Membership:
 
     async def join(self) -> None:
         """Register. Raises ConfigurationError when this process does not belong here, ControlPlaneDown without etcd."""
+        if self._member.role is MemberRole.TARGET and not self._member.weight > 0:
+            raise ConfigurationError(
+                f"target {self._member.id} has weight {self._member.weight:g} and would get no objects: "
+                "give it one above 0"
+            )
         await self._check_cluster()
         for _ in range(JOIN_ATTEMPTS):
             with contextlib.suppress(Conflict):
                 return await self._register()
+            await asyncio.sleep(random.uniform(0, JOIN_PAUSE_SECONDS_MAX))
         raise ControlPlaneDown(
             f"member {self._member.id} could not join: others change the cluster all the time"
         )
@@ -115,14 +125,13 @@ class Membership:
 
     async def close(self) -> None:
         """Leave at once: others need not wait for the lease to run out."""
+        lease = self._lease
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        if self._lease is not None:
-            lease, self._lease = self._lease, None
+        if lease is not None:
             with contextlib.suppress(ShoalError):
                 await lease.revoke()
-            await lease.close()
 
     async def _check_cluster(self) -> None:
         ours = msgspec.json.encode(ClusterIdentity(self._cluster_id, time.time_ns()))
@@ -164,7 +173,7 @@ class Membership:
         """A new target takes its share of the slots; only while no object can lie in them (decisions/0006)."""
         if await self._etcd.get(SEALED_KEY) is not None:
             raise ConfigurationError(
-                f"target {self._member.id} is new, and the cluster has buckets already: moving objects to a new "
+                f"target {self._member.id} is new, and the cluster has or had buckets: moving objects to a new "
                 "target is not built yet; start a new cluster with all its targets"
             )
         found = await self._etcd.get(PLACEMENT_KEY)
@@ -188,18 +197,18 @@ class Membership:
             try:
                 await self.join()
                 await self._live()
-            except ControlPlaneDown as error:
+            except Unavailable as error:
                 get_logger().warning("membership-waits", member=self._member.id, reason=error.message)
             except ShoalError as error:
                 get_logger().error("membership-failed", member=self._member.id, reason=error.message)
+                # Only a person can change that.
+                await asyncio.sleep(REFUSED_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _live(self) -> None:
-        lease = Lease(self._etcd, self._lease_ttl_seconds)
-        await lease.start()
+        self._lease = lease = await Lease(self._etcd, self._lease_ttl_seconds).start()
         try:
             await self._report(lease)
-            self._lease = lease
             self.leased.set()
             while not lease.lost.is_set():
                 await first_of(lease.lost, self._more_observed)
@@ -207,9 +216,8 @@ class Membership:
                     await self._report(lease)
             get_logger().warning("lease-lost", member=self._member.id)
         finally:
-            if self._keeper is None or not self._keeper.cancelling():
-                self._lease = None
-                await lease.close()
+            self._lease = None
+            await lease.close()
 
     async def _report(self, lease: Lease) -> None:
         self._more_observed.clear()
@@ -228,6 +236,7 @@ class ClusterView:
     """The cluster map as this process sees it. `start` waits at most two seconds for etcd, then goes by the cache."""
 
     def __init__(self, etcd: EtcdClient, cache_file: Path, *, cluster_id: str = "") -> None:
+        self._etcd = etcd
         self._cache_file = cache_file
         self._cluster_id = cluster_id
         cached = load_snapshot(cache_file)
@@ -235,9 +244,9 @@ class ClusterView:
             prefix: Mirror(etcd, prefix, initial=part_of(cached, prefix))
             for prefix in (CLUSTER_KEY, PLACEMENT_KEY, MEMBERS_PREFIX, ALIVE_PREFIX)
         }
-        self._followers: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
-        self._saving = asyncio.Lock()
+        self._placed = PlacementRecord(0)
         self.current = self._build()
 
     @property
@@ -251,28 +260,31 @@ class ClusterView:
 
     async def start(self) -> None:
         for mirror in self._mirrors.values():
-            self._followers.append(asyncio.create_task(self._follow(mirror), name=f"view-{mirror.prefix}"))
+            self._tasks.append(asyncio.create_task(self._follow(mirror), name=f"view-{mirror.prefix}"))
             mirror.start()
-        with contextlib.suppress(ControlPlaneDown, TimeoutError):
-            async with asyncio.timeout(FILL_SECONDS_MAX):
-                for mirror in self._mirrors.values():
-                    await mirror.wait_until_filled(FILL_SECONDS_MAX)
+        saving = keep_saved(self._cache_file, self._snapshot, changed=self.changed)
+        self._tasks.append(asyncio.create_task(saving, name="view-cache"))
+        fills = (mirror.wait_until_filled(FILL_SECONDS_MAX) for mirror in self._mirrors.values())
+        # What has not come by then comes later; until then the cache serves.
+        await asyncio.gather(*fills, return_exceptions=True)
         self._take()
 
     async def refresh(self, timeout_seconds: float) -> None:
-        """Give the watches a moment to bring what a peer has told us is new."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self.changed()
+        """Bring in the placement as etcd has it now, because a peer says that ours is old."""
+        with contextlib.suppress(ControlPlaneDown):
+            found = await self._etcd.get(PLACEMENT_KEY, timeout_seconds=timeout_seconds)
+            if found is not None:
+                await self._mirrors[PLACEMENT_KEY].wait_for_revision(found.mod_revision, timeout_seconds)
+        self._take()
 
     async def changed(self) -> None:
         """Until the map is another one than now."""
         await self._changed.wait()
 
     async def close(self) -> None:
-        for task in self._followers:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._followers, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for mirror in self._mirrors.values():
             await mirror.close()
 
@@ -280,17 +292,11 @@ class ClusterView:
         async with contextlib.aclosing(mirror.changes()) as changes:
             async for _ in changes:
                 self._take()
-                if mirror.prefix != ALIVE_PREFIX:
-                    await self.save()
-
-    async def save(self) -> None:
-        """Write the cache now; in turn, because an older state must not replace a newer one."""
-        async with self._saving:
-            await asyncio.to_thread(save_snapshot, self._cache_file, self._snapshot())
 
     def _take(self) -> None:
+        """What members only report about themselves makes no new map."""
         built = self._build()
-        if built != self.current:
+        if replace(built, revision=self.current.revision) != self.current:
             self.current = built
             done, self._changed = self._changed, asyncio.Event()
             done.set()
@@ -303,35 +309,38 @@ class ClusterView:
 
     def _build(self) -> ClusterMap:
         identity = self._mirrors[CLUSTER_KEY].get(CLUSTER_KEY)
-        placement = self._mirrors[PLACEMENT_KEY].get(PLACEMENT_KEY)
-        known = (
-            msgspec.json.decode(identity.value, type=ClusterIdentity)
-            if identity
-            else ClusterIdentity(self._cluster_id, 0)
-        )
-        placed = (
-            msgspec.json.decode(placement.value, type=PlacementRecord) if placement else PlacementRecord(0)
-        )
+        known = (identity and decoded(identity, ClusterIdentity)) or ClusterIdentity(self._cluster_id, 0)
+        records = [decoded(item, Member) for item in self._mirrors[MEMBERS_PREFIX].items.values()]
+        members = [member for member in records if member is not None]
+        self._placed = self._newest_placement({member.id for member in members})
         return ClusterMap(
             cluster_id=known.cluster_id,
             revision=max(mirror.revision for mirror in self._mirrors.values()),
-            placement_epoch=placed.epoch,
-            members=self._members(placed),
+            placement_epoch=self._placed.epoch,
+            members=self._members(members),
             created_ns=known.created_ns,
         )
 
-    def _members(self, placed: PlacementRecord) -> tuple[Member, ...]:
+    def _newest_placement(self, members: Set[str]) -> PlacementRecord:
+        """The former one while a target is placed whose record has not come yet: the watches are two.
+
+        Slots ranked without it would be wrong for good, because an epoch is taken over once.
+        """
+        item = self._mirrors[PLACEMENT_KEY].get(PLACEMENT_KEY)
+        placed = (item and decoded(item, PlacementRecord)) or PlacementRecord(0)
+        return placed if all(share.id in members for share in placed.targets) else self._placed
+
+    def _members(self, members: Iterable[Member]) -> tuple[Member, ...]:
         """Targets with the weights that placement counts with; one that is not placed yet is left out."""
-        shares = {share.id: share for share in placed.targets}
-        alive, members = self._mirrors[ALIVE_PREFIX], []
-        for item in self._mirrors[MEMBERS_PREFIX].items.values():
-            member = msgspec.json.decode(item.value, type=Member)
+        shares = {share.id: share for share in self._placed.targets}
+        alive, seen = self._mirrors[ALIVE_PREFIX], []
+        for member in members:
             if member.role is MemberRole.TARGET:
                 if (share := shares.get(member.id)) is None:
                     continue
                 member = replace(member, weight=share.weight, failure_domain=share.failure_domain)
-            members.append(replace(member, alive=alive.get(ALIVE_PREFIX + member.id) is not None))
-        return tuple(sorted(members, key=lambda member: (member.role, member.id)))
+            seen.append(replace(member, alive=alive.get(ALIVE_PREFIX + member.id) is not None))
+        return tuple(sorted(seen, key=lambda member: (member.role, member.id)))
 
 
 def part_of(snapshot: Snapshot | None, prefix: str) -> Snapshot | None:

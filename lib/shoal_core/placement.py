@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy
 import xxhash
@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from shoal_core.objects import BucketId
 
 SLOTS = 65_536
+PLACEMENTS_KEPT = 4
+LOGARITHM_OF_2 = 0.6931471805599453
+SQUARE_ROOT_HALF = 0.7071067811865476
+LOGARITHM_TERMS = 11
+"""Of the series for ln; the next one would be less than a double can tell."""
 
 
 def slot_of(bucket_id: BucketId, name: str) -> int:
@@ -37,14 +42,15 @@ class Placement:
 
     @classmethod
     def of(cls, epoch: int, targets: Iterable[PlacedTarget]) -> Placement:
-        return cls(epoch, tuple(sorted(targets, key=lambda target: target.id)))
+        """Maps that place alike share one placement: ranking a hundred targets takes a third of a second."""
+        return placement_of(epoch, tuple(sorted(targets, key=lambda target: target.id)))
 
     def primary(self, slot: int) -> str:
         return self.targets[int(self._primaries[slot])].id
 
     def rank(self, slot: int) -> tuple[str, ...]:
         """All targets, best first, at most one of each failure domain until the domains run out."""
-        order = [self.targets[i] for i in numpy.argsort(self._scores[:, slot], kind="stable")[::-1]]
+        order = [self.targets[i] for i in numpy.argsort(-self._scores[:, slot], kind="stable")]
         ranked: list[PlacedTarget] = []
         while order:
             seen: set[str] = set()
@@ -79,8 +85,13 @@ class Placement:
                 ^ numpy.uint64(xxhash.xxh3_64_intdigest(target.id.encode()))
             )
             uniform = ((mixed >> numpy.uint64(11)).astype(numpy.float64) + 0.5) * 2.0**-53
-            rows.append(-target.weight / numpy.log(uniform))
+            rows.append(target.weight / minus_logarithm(uniform))
         return numpy.array(rows)
+
+
+@lru_cache(maxsize=PLACEMENTS_KEPT)
+def placement_of(epoch: int, targets: tuple[PlacedTarget, ...]) -> Placement:
+    return Placement(epoch, targets)
 
 
 def mix(values: NDArray[numpy.uint64]) -> NDArray[numpy.uint64]:
@@ -88,3 +99,21 @@ def mix(values: NDArray[numpy.uint64]) -> NDArray[numpy.uint64]:
     values = (values ^ (values >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
     return values ^ (values >> numpy.uint64(31))
+
+
+def minus_logarithm(values: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
+    """-ln of values in (0, 1), from additions, multiplications and divisions only.
+
+    Those are exact to the last bit on every processor; a library's logarithm is not, and two machines that
+    differ in one bit could disagree on who owns a slot.
+    """
+    mantissa, exponent = numpy.frexp(values)
+    small = mantissa < SQUARE_ROOT_HALF
+    mantissa = numpy.where(small, mantissa * 2, mantissa)
+    ratio = (mantissa - 1) / (mantissa + 1)
+    square = ratio * ratio
+    series = numpy.zeros_like(ratio)
+    for divisor in range(LOGARITHM_TERMS * 2 - 1, 0, -2):
+        series = series * square + 1.0 / divisor
+    result: NDArray[numpy.float64] = -((exponent - small) * LOGARITHM_OF_2 + 2 * ratio * series)
+    return result
