@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import random
 from collections import deque
@@ -61,7 +62,10 @@ class CommitStream:
         self._tried = asyncio.Event()
 
     def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name=f"commit-stream-{self._target}")
+        # Outlives the request that caused it, so it must not log that one's id for ever.
+        self._running = asyncio.create_task(
+            self._run(), name=f"commit-stream-{self._target}", context=contextvars.Context()
+        )
 
     async def close(self) -> None:
         if self._running is not None:

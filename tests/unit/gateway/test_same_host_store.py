@@ -3,140 +3,179 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from contract.object_store_contract import BUCKET, ObjectStoreContract
-from shoal.chunk.v1.chunk_pb2_grpc import add_ChunkServiceServicer_to_server
-from shoal_core.cluster_map import Member, MemberRole, Mountpath
-from shoal_core.errors import OwnerUnreachable
-from shoal_core.host import boottime_seconds, host_id
-from shoal_core.objects import BucketId, ObjectStore, PutRequest
-from shoal_core.rpc import Channels, Listener, add_listener, build_server
-from shoal_gateway.stores import MemberStores
-from shoal_store.engine import Engine, open_engine
-from shoal_target.chunk_service import ChunkServicer
+from shoal_client.routed import RoutedObjectStore
+from shoal_core.buckets import BucketRecord, key_of
+from shoal_core.errors import BucketNotFound, ObjectNotFound, OwnerUnreachable, Unavailable
+from shoal_core.host import host_id
+from shoal_core.node import Node, open_node
+from shoal_core.objects import (
+    Bucket,
+    BucketId,
+    BucketReference,
+    ListPage,
+    ListQuery,
+    ObjectBody,
+    ObjectInfo,
+    ObjectStore,
+    PutRequest,
+)
+from shoal_core.rpc import Channels
+from shoal_gateway.stores import MemberStores, SameHostStore
+from support.node import CLUSTER_ID, Nodes
 
-ALL_SLOTS = b"\xff" * 8192
+NUMBERS = itertools.count()
 
 
-class Granted:
-    """A target that may always write."""
-
-    def deadline(self) -> float:
-        return boottime_seconds() + 60
-
-    def is_current(self, bucket_id: BucketId) -> bool:
-        return True
-
-
-class RunningTarget:
-    """The parts of a target that a gateway of its host meets."""
-
-    def __init__(self, folder: Path, socket: str) -> None:
-        self.folders = {name: folder / name for name in ("mp1", "mp2")}
-        self.socket = socket
-        self.engine: Engine | None = None
-
-    async def start(self) -> None:
-        for path in self.folders.values():
-            path.mkdir(parents=True, exist_ok=True)
-        engine = open_engine(self.folders, cluster="c1", target="t1", authority=Granted())
-        engine.own(1, ALL_SLOTS)
-        await engine.start()
-        servicer = ChunkServicer(engine, node="t1", stopping=asyncio.Event())
-        self.server = build_server(
-            node="t1",
-            cluster_id="c1",
-            mode=Listener.LOCAL_SOCKET,
-            services=[lambda server: add_ChunkServiceServicer_to_server(servicer, server)],
-        )
-        add_listener(self.server, f"unix:{self.socket}", tls=None, mode=Listener.LOCAL_SOCKET)
-        await self.server.start()
-        self.engine = engine
-
-    async def stop(self) -> None:
-        await self.server.stop(0)
-        if self.engine is not None:
-            await self.engine.stop()
-
-    @property
-    def member(self) -> Member:
-        mountpaths = tuple(Mountpath(name, str(path)) for name, path in self.folders.items())
-        return Member(
-            "t1",
-            MemberRole.TARGET,
-            internal_address="127.0.0.1:9",
-            unix_socket=self.socket,
-            host_id=host_id(),
-            mountpaths=mountpaths,
-        )
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """etcd and one target, which the tests may kill and start."""
+    with Nodes(tmp_path_factory.mktemp("same-host")) as nodes:
+        nodes.etcd.start()
+        nodes.target("t1").start()
+        yield nodes
 
 
 @pytest.fixture
-async def target(tmp_path: Path) -> AsyncIterator[RunningTarget]:
-    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
-        running = RunningTarget(tmp_path, f"{folder}/t1.sock")
-        await running.start()
-        yield running
-        await running.stop()
+async def node(nodes: Nodes, tmp_path: Path) -> AsyncIterator[Node]:
+    """What a gateway sees of them."""
+    async with open_node(
+        cluster_id=CLUSTER_ID,
+        etcd_endpoints=(nodes.etcd.endpoint,),
+        tls=nodes.tls("gateway", "g1"),
+        state_folder=tmp_path / "state",
+    ) as node:
+        yield node
 
 
 @pytest.fixture
-async def stores() -> AsyncIterator[MemberStores]:
-    channels = Channels(None)
-    stores = MemberStores(channels, cluster_id="c1", host_id=host_id(), local_reads=True, epoch=lambda: 1)
+async def stores(nodes: Nodes, node: Node) -> AsyncIterator[MemberStores]:
+    channels = Channels(nodes.tls("gateway", "g1"))
+    stores = MemberStores(
+        channels,
+        cluster_id=CLUSTER_ID,
+        host_id=host_id(),
+        local_reads=True,
+        epoch=lambda: node.view.current.placement_epoch,
+    )
     yield stores
     await stores.close()
     await channels.close()
 
 
-async def body(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+class RegisteredBuckets:
+    """The store, with each bucket that a test makes up under an id of its own that etcd and the target know."""
+
+    def __init__(self, store: ObjectStore, node: Node) -> None:
+        self._store = store
+        self._node = node
+        self._registered: dict[BucketId, Bucket] = {}
+        self._registering = asyncio.Lock()
+
+    async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
+        return await self._store.put(await self._known(bucket), request, body)
+
+    async def open(self, bucket: Bucket, name: str, **wishes: Any) -> ObjectBody:
+        return await self._store.open(await self._known(bucket), name, **wishes)
+
+    async def head(self, bucket: Bucket, name: str, **wishes: Any) -> ObjectInfo:
+        return await self._store.head(await self._known(bucket), name, **wishes)
+
+    async def delete(self, bucket: Bucket, name: str, **wishes: Any) -> ObjectInfo:
+        return await self._store.delete(await self._known(bucket), name, **wishes)
+
+    async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
+        return await self._store.list(await self._known(bucket), query)
+
+    async def _known(self, bucket: Bucket) -> Bucket:
+        async with self._registering:
+            if bucket.id not in self._registered:
+                self._registered[bucket.id] = await self._register(bucket)
+        return replace(self._registered[bucket.id], properties=bucket.properties)
+
+    async def _register(self, bucket: Bucket) -> Bucket:
+        reference = BucketReference(f"contract-{next(NUMBERS)}")
+        registered = replace(bucket, reference=reference, id=BucketId(os.urandom(8)))
+        record = msgspec.json.encode(BucketRecord(registered.id, 0, registered.properties))
+        await self._node.etcd.put(key_of(reference), record)
+        await until(lambda: self._is_known(registered))
+        return registered
+
+    async def _is_known(self, bucket: Bucket) -> bool:
+        with contextlib.suppress(BucketNotFound, OwnerUnreachable):
+            try:
+                await self._store.delete(bucket, "none")
+            except ObjectNotFound:
+                return True
+        return False
+
+
+@pytest.fixture
+async def store(node: Node, stores: MemberStores) -> ObjectStore:
+    assert isinstance(stores.store_of(node.view.current.targets[0]), SameHostStore)
+    return RegisteredBuckets(RoutedObjectStore(lambda: node.view.current, stores.store_of), node)
 
 
 class TestSameHostStore(ObjectStoreContract):
-    @pytest.fixture
-    async def store(self, target: RunningTarget, stores: MemberStores) -> ObjectStore:
-        return stores.store_of(target.member)
+    """The contract, over disks that another process commits to."""
 
 
-async def test_many_writers_share_few_transactions(target: RunningTarget, stores: MemberStores) -> None:
-    store = stores.store_of(target.member)
-    puts = [store.put(BUCKET, PutRequest(f"o{i}"), body(b"x")) for i in range(200)]
-    await asyncio.gather(*puts)
-    assert target.engine is not None
-    groups, commits = target.engine.groups
-    assert (commits, groups < 100) == (200, True)
+async def test_a_killed_target_serves_nothing_until_it_is_back(nodes: Nodes, store: ObjectStore) -> None:
+    await store.put(BUCKET, PutRequest("kept"), body(b"x"))
+    target = nodes.processes["t1"]
+    target.kill()
+    await until(lambda: fails(store, "kept"))
+    with pytest.raises(OwnerUnreachable, match="t1 is not running"):
+        await store.put(BUCKET, PutRequest("other"), body(b"y"))
+    await asyncio.to_thread(target.start)
+    await until(lambda: succeeds(store, "kept"))
+    await until(lambda: written(store, "other"))
 
 
-async def test_a_stopped_target_serves_nothing_until_it_is_back(
-    target: RunningTarget, stores: MemberStores
+async def test_where_disks_cannot_be_shared_everything_goes_over_grpc(
+    node: Node, stores: MemberStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = stores.store_of(target.member)
-    await store.put(BUCKET, PutRequest("o"), body(b"x"))
-    await target.stop()
-    while True:
-        try:
-            await store.head(BUCKET, "o")
-        except OwnerUnreachable:
-            break
+    monkeypatch.setattr("shoal_store.owner.host_id", lambda: "elsewhere")
+    routed = RegisteredBuckets(RoutedObjectStore(lambda: node.view.current, stores.store_of), node)
+    await routed.put(BUCKET, PutRequest("far"), body(b"x"))
+    assert (await routed.head(BUCKET, "far")).size == 1
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(2000):
+        if await check():
+            return
         await asyncio.sleep(0.01)
-    with pytest.raises(OwnerUnreachable):
-        await store.put(BUCKET, PutRequest("o"), body(b"y"))
-    await target.start()
-    async with asyncio.timeout(10):
-        while not await answers(store):
-            await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen within 20 seconds")
 
 
-async def answers(store: ObjectStore) -> bool:
-    try:
-        await store.head(BUCKET, "o")
-    except OwnerUnreachable:
-        return False
-    return True
+async def succeeds(store: ObjectStore, name: str) -> bool:
+    with contextlib.suppress(OwnerUnreachable):
+        return (await store.head(BUCKET, name)).name == name
+    return False
+
+
+async def fails(store: ObjectStore, name: str) -> bool:
+    return not await succeeds(store, name)
+
+
+async def written(store: ObjectStore, name: str) -> bool:
+    with contextlib.suppress(Unavailable):
+        return bool(await store.put(BUCKET, PutRequest(name), body(b"x")))
+    return False
+
+
+async def body(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
