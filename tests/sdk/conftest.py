@@ -1,4 +1,4 @@
-"""A live cluster of one target and one of three, shared by all tests of the SDK: each uses buckets of its own."""
+"""The shared clusters, of one target and of three, as the official SDK sees them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from aistore.sdk.retry_config import RetryConfig
 from tenacity import Retrying, stop_after_attempt
 from urllib3.util.retry import Retry
 
-from support.node import Nodes
+from support.cluster import Cluster
 
 NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="session", params=[1, 3], ids=["one-target", "three-targets"])
-def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Nodes(tmp_path_factory.mktemp("sdk")) as nodes:
-        nodes.etcd.start()
-        for number in range(request.param):
-            nodes.target(f"t{number + 1}").start()
-        nodes.proxy("p1").start()
-        yield nodes.gateway("g1").start().ready["http_url"]
+@pytest.fixture(params=["cluster", "cluster3"], ids=["one-target", "three-targets"])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    cluster = request.getfixturevalue(request.param)
+    assert isinstance(cluster, Cluster)
+    return cluster.endpoint
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -119,12 +120,13 @@ def test_odd_names_are_read_back(bucket: Bucket, name: str) -> None:
 def test_what_is_not_built_is_501_and_changes_nothing(bucket: Bucket) -> None:
     item = bucket.object("o")
     item.get_writer().put_content(b"before")
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: item.get_writer().append_content(b"x"),
         lambda: item.get_writer().set_custom_props({"a": "b"}),
         lambda: item.copy(bucket.object("p")),
         lambda: item.multipart_upload().create(),
-    ):
+    )
+    for call in calls:
         with pytest.raises(AISError) as error:
             call()
         assert error.value.status_code == 501

@@ -10,7 +10,10 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+import grpc
+import grpc.aio
 
 from shoal_core.certificates import ClusterAuthority, TlsFiles
 from shoal_core.etcd.connection import TlsFiles as EtcdTlsFiles
@@ -29,7 +32,7 @@ class NodeProcess:
         self._ready_file = ready_file
         self._log = log
         self.process: subprocess.Popen[bytes] | None = None
-        self.ready: dict[str, Any] = {}
+        self.ready: dict[str, str] = {}
 
     def start(self) -> NodeProcess:
         self.launch()
@@ -75,7 +78,7 @@ class NodeProcess:
             self.ready = json.loads(self._ready_file.read_text())
         except FileNotFoundError:
             return False
-        return bool(self.ready["pid"] == self.process.pid)
+        return int(self.ready["pid"]) == self.process.pid
 
 
 @dataclass
@@ -124,8 +127,16 @@ class Nodes:
             Path(mountpath["path"]).mkdir(parents=True, exist_ok=True)
         return self._node("shoal_target", "target", member_id, {**defaults, **settings})
 
-    def gateway(self, member_id: str = "g1", **settings: object) -> NodeProcess:
-        return self._node("shoal_gateway", "gateway", member_id, {"address": "127.0.0.1:0", **settings})
+    def channel_to(self, address: str) -> grpc.aio.Channel:
+        """What a plain stub in any language needs: an address and the authority's certificate."""
+        return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(self.ca.read_bytes()))
+
+    def channel(self, member_id: str) -> grpc.aio.Channel:
+        """To the public listener of a process that runs."""
+        return self.channel_to(self.processes[member_id].ready["public_address"])
+
+    def chunk_files(self, target: str = "t1") -> list[Path]:
+        return [path for path in (self.folder / target).glob("mp*/data/*/*") if path.is_file()]
 
     def __enter__(self) -> Self:
         return self
