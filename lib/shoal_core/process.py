@@ -100,4 +100,4 @@ def first_error(error: Exception) -> Exception:
 def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"cannot use {error.filename}: {error.strerror}"
-    return str(error)
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

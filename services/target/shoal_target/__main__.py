@@ -50,7 +50,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         await engine.start()
         stack.push_async_callback(engine.stop)
 
-        ownership = Ownership(config.id, node.view, node.buckets, write_slots=engine.own)
+        ownership = Ownership(config.id, node.view, node.buckets, engine=engine)
         servers = Servers(node=config.id, cluster_id=config.cluster_id, tls=tls)
         objects = object_service(engine, node.buckets, ownership)
         commits = chunk_service(engine, node=config.id, stopping=servers.stopping)
@@ -66,7 +66,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         await servers.start()
 
         jobs = JobRunner(node.etcd, config.id, {PURGE_BUCKET: purge_with(engine)})
-        await stack.enter_async_context(background(ownership.follow(), node.report(membership), jobs.run()))
+        work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep())
+        await stack.enter_async_context(background(*work))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))
         get_logger().info("ready", **addresses)

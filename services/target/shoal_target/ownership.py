@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 from shoal.object.v1.object_pb2 import Routing
@@ -11,32 +10,28 @@ from shoal_core.buckets import BucketDirectory
 from shoal_core.errors import ControlPlaneDown, StaleEpoch
 from shoal_core.membership import ClusterView
 from shoal_core.telemetry import get_logger
+from shoal_store.engine import Engine
 
 CATCH_UP_SECONDS_MAX = 2.0
 """How long a call waits for this target to learn what its caller knows already."""
 
 PLACED_SECONDS_MAX = 10.0
 
-WriteSlots = Callable[[int, bytes], None]
-"""Stores epoch and bitmap of owned slots in every index, synced."""
-
 
 class Ownership:
     """Follows the view. Run `follow` as a task, after `wait_until_placed`."""
 
-    def __init__(
-        self, target: str, view: ClusterView, buckets: BucketDirectory, *, write_slots: WriteSlots
-    ) -> None:
+    def __init__(self, target: str, view: ClusterView, buckets: BucketDirectory, *, engine: Engine) -> None:
         self._target = target
         self._view = view
         self._buckets = buckets
-        self._write_slots = write_slots
-        self._epoch = 0
+        self._engine = engine
+        self._epoch = stored_epoch(engine)
         self._advanced = asyncio.Condition()
 
     @property
     def epoch(self) -> int:
-        """Of the placement that the indexes hold; 0 before this process has written any."""
+        """Of the placement that all indexes hold; 0 when some hold none."""
         return self._epoch
 
     async def wait_until_placed(self) -> None:
@@ -59,11 +54,11 @@ class Ownership:
                 await self._view.changed()
 
     async def apply(self) -> None:
-        """Write what the current map says, unless the indexes have it."""
+        """Write what the current map says, unless the indexes have it. An older map changes nothing."""
         placement = self._view.current.placement
         if placement.epoch <= self._epoch:
             return
-        await asyncio.to_thread(self._write_slots, placement.epoch, placement.owned(self._target))
+        await asyncio.to_thread(self._engine.own, placement.epoch, placement.owned(self._target))
         self._epoch = placement.epoch
         get_logger().info("placement-applied", epoch=placement.epoch)
         async with self._advanced:
@@ -96,3 +91,11 @@ class Ownership:
             # Without etcd the bucket as it is known must do: reads go on.
             with suppress(ControlPlaneDown):
                 await self._buckets.wait_for_revision(routing.bucket_generation, CATCH_UP_SECONDS_MAX)
+
+
+def stored_epoch(engine: Engine) -> int:
+    epochs = []
+    for index in engine.indexes.values():
+        with index.read() as transaction:
+            epochs.append(index.owned(transaction).epoch)
+    return min(epochs)

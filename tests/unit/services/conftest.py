@@ -9,19 +9,12 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from shoal.bucket.v1.bucket_pb2 import CreateBucketRequest
-from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal.common.v1.common_pb2 import BucketReference
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
+from support.buckets import create_bucket
 from support.node import Nodes
 
 NUMBERS = itertools.count()
-
-
-def channel_to(nodes: Nodes, address: str) -> grpc.aio.Channel:
-    """What a plain stub in any language needs: an address and the authority's certificate."""
-    credentials = grpc.ssl_channel_credentials(nodes.ca.read_bytes())
-    return grpc.aio.secure_channel(address, credentials)
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +36,13 @@ def own_nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 @pytest.fixture
 async def proxy_channel(shared_nodes: Nodes) -> AsyncIterator[grpc.aio.Channel]:
-    address = shared_nodes.processes["p1"].ready["public_address"]
-    async with channel_to(shared_nodes, address) as channel:
+    async with shared_nodes.channel("p1") as channel:
         yield channel
 
 
 @pytest.fixture
 async def target_channel(shared_nodes: Nodes) -> AsyncIterator[grpc.aio.Channel]:
-    address = shared_nodes.processes["t1"].ready["public_address"]
-    async with channel_to(shared_nodes, address) as channel:
+    async with shared_nodes.channel("t1") as channel:
         yield channel
 
 
@@ -59,7 +50,7 @@ async def target_channel(shared_nodes: Nodes) -> AsyncIterator[grpc.aio.Channel]
 async def bucket(proxy_channel: grpc.aio.Channel) -> BucketReference:
     """A new, empty bucket."""
     reference = BucketReference(name=f"bucket-{next(NUMBERS)}")
-    await BucketServiceStub(proxy_channel).CreateBucket(CreateBucketRequest(bucket=reference), timeout=10)
+    await create_bucket(proxy_channel, reference)
     return reference
 
 

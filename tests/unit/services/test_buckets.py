@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
 import grpc.aio
 import pytest
 
@@ -15,29 +12,11 @@ from shoal.job.v1 import job_pb2
 from shoal.job.v1.job_pb2_grpc import JobServiceStub
 from shoal.object.v1.object_pb2 import ListObjectsRequest
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
+from support.buckets import delete_bucket, finished
 from support.node import Nodes
 from support.uploads import get, put, reason
 
 LARGE = bytes(200_000)
-
-
-def chunk_files(nodes: Nodes, target: str = "t1") -> list[Path]:
-    return [path for path in (nodes.folder / target).glob("mp*/data/*/*") if path.is_file()]
-
-
-async def finished(channel: grpc.aio.Channel, job_id: str) -> job_pb2.Job:
-    stub = JobServiceStub(channel)
-    async with asyncio.timeout(20):
-        while True:
-            answer = await stub.GetJob(job_pb2.GetJobRequest(id=job_id), timeout=10)
-            if answer.job.state != job_pb2.JOB_STATE_RUNNING:
-                return answer.job
-            await asyncio.sleep(0.05)
-
-
-async def delete_bucket(channel: grpc.aio.Channel, bucket: BucketReference) -> str:
-    request = bucket_pb2.DeleteBucketRequest(bucket=bucket)
-    return (await BucketServiceStub(channel).DeleteBucket(request, timeout=10)).job_id
 
 
 async def test_a_new_bucket_has_the_properties_that_were_asked_for(proxy_channel: grpc.aio.Channel) -> None:
@@ -98,18 +77,18 @@ async def test_a_deleted_bucket_is_gone_at_once_and_its_bytes_after_the_job(
     shared_nodes: Nodes, proxy_channel: grpc.aio.Channel, bucket: BucketReference
 ) -> None:
     objects = ObjectServiceStub(proxy_channel)
-    before = len(chunk_files(shared_nodes))
+    before = len(shared_nodes.chunk_files())
     for number in range(3):
         await put(objects, bucket, f"large-{number}", data=LARGE)
         await put(objects, bucket, f"small-{number}", data=b"x")
-    assert len(chunk_files(shared_nodes)) == before + 3
+    assert len(shared_nodes.chunk_files()) == before + 3
     job_id = await delete_bucket(proxy_channel, bucket)
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await get(objects, bucket, "small-1")
     assert reason(refusal.value) == "BUCKET_NOT_FOUND"
     job = await finished(proxy_channel, job_id)
     assert (job.state, job.progress[0].objects) == (job_pb2.JOB_STATE_FINISHED, 6)
-    assert len(chunk_files(shared_nodes)) == before
+    assert len(shared_nodes.chunk_files()) == before
 
 
 async def test_a_bucket_made_anew_is_empty(proxy_channel: grpc.aio.Channel, bucket: BucketReference) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc.aio
 import pytest
 
-from shoal.bucket.v1.bucket_pb2 import CreateBucketRequest
-from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal.cluster.v1.cluster_pb2 import GetClusterMapRequest, WatchClusterMapRequest
 from shoal.cluster.v1.cluster_pb2_grpc import ClusterServiceStub
 from shoal.common.v1.common_pb2 import BucketReference
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
+from support.buckets import create_bucket, delete_bucket, finished
 from support.node import NodeProcess, Nodes
 from support.uploads import frame, get, put, reason, specification
-
-from .conftest import channel_to
-from .test_buckets import chunk_files, delete_bucket, finished
 
 pytestmark = pytest.mark.slow
 
@@ -27,33 +24,35 @@ BUCKET = BucketReference(name="b")
 LARGE = bytes(200_000)
 
 
-def public(node: NodeProcess) -> str:
-    address: str = node.ready["public_address"]
-    return address
-
-
 async def make_bucket(nodes: Nodes) -> None:
-    async with channel_to(nodes, public(nodes.processes["p1"])) as channel:
-        await BucketServiceStub(channel).CreateBucket(CreateBucketRequest(bucket=BUCKET), timeout=10)
+    async with nodes.channel("p1") as channel:
+        await create_bucket(channel, BUCKET)
 
 
 async def eventually_refused(objects: ObjectServiceStub) -> str:
     """The reason with which writes are refused in the end."""
     async with asyncio.timeout(20):
         while True:
-            try:
-                await put(objects, BUCKET, "refused", data=b"x")
-            except grpc.aio.AioRpcError as error:
-                return reason(error)
+            if refusal := await refusal_of_put(objects):
+                return refusal
             await asyncio.sleep(0.1)
 
 
+async def refusal_of_put(objects: ObjectServiceStub) -> str:
+    """The reason with which a write is refused; "" when it is not."""
+    try:
+        await put(objects, BUCKET, "probe", data=b"x")
+    except grpc.aio.AioRpcError as error:
+        return reason(error)
+    return ""
+
+
 async def test_a_watch_shows_a_target_that_joins(own_nodes: Nodes) -> None:
-    proxy = own_nodes.proxy().start()
-    async with channel_to(own_nodes, public(proxy)) as channel, asyncio.timeout(20):
-        watch = ClusterStub = ClusterServiceStub(channel).WatchClusterMap(WatchClusterMapRequest())
+    own_nodes.proxy().start()
+    async with own_nodes.channel("p1") as channel, asyncio.timeout(20):
+        watch = ClusterServiceStub(channel).WatchClusterMap(WatchClusterMapRequest())
         own_nodes.target("t1").launch()
-        async for answer in ClusterStub:
+        async for answer in watch:
             targets = [member for member in answer.cluster_map.members if member.id == "t1"]
             if targets and targets[0].alive and answer.cluster_map.placement_epoch:
                 break
@@ -63,21 +62,22 @@ async def test_a_watch_shows_a_target_that_joins(own_nodes: Nodes) -> None:
 async def test_everything_acknowledged_is_there_after_a_kill(own_nodes: Nodes) -> None:
     target, _ = own_nodes.target().start(), own_nodes.proxy().start()
     await make_bucket(own_nodes)
-    async with channel_to(own_nodes, public(target)) as channel:
+    async with own_nodes.channel("t1") as channel:
         for number in range(20):
             await put(ObjectServiceStub(channel), BUCKET, f"n{number}", data=LARGE[: number * 5000])
     target.kill()
     target.start()
-    async with channel_to(own_nodes, public(target)) as channel:
+    async with own_nodes.channel("t1") as channel:
         for number in range(20):
             expected = LARGE[: number * 5000]
             assert await get(ObjectServiceStub(channel), BUCKET, f"n{number}") == expected
 
 
 async def test_without_etcd_reads_go_on_and_writes_stop_when_the_lease_has_run_out(own_nodes: Nodes) -> None:
-    target, _ = own_nodes.target().start(), own_nodes.proxy().start()
+    own_nodes.target().start()
+    own_nodes.proxy().start()
     await make_bucket(own_nodes)
-    async with channel_to(own_nodes, public(target)) as channel:
+    async with own_nodes.channel("t1") as channel:
         objects = ObjectServiceStub(channel)
         await put(objects, BUCKET, "kept", data=b"kept")
         own_nodes.etcd.kill()
@@ -85,26 +85,22 @@ async def test_without_etcd_reads_go_on_and_writes_stop_when_the_lease_has_run_o
         assert await get(objects, BUCKET, "kept") == b"kept"
         own_nodes.etcd.start()
         async with asyncio.timeout(20):
-            while True:
-                try:
-                    await put(objects, BUCKET, "again", data=b"x")
-                    break
-                except grpc.aio.AioRpcError as error:
-                    assert reason(error) == "LEASE_LOST"
-                    await asyncio.sleep(0.1)
+            while refusal := await refusal_of_put(objects):
+                assert refusal == "LEASE_LOST"
+                await asyncio.sleep(0.1)
 
 
 async def test_nodes_that_start_without_etcd_serve_reads_from_their_caches(own_nodes: Nodes) -> None:
     target, proxy = own_nodes.target().start(), own_nodes.proxy().start()
     await make_bucket(own_nodes)
-    async with channel_to(own_nodes, public(proxy)) as channel:
+    async with own_nodes.channel("p1") as channel:
         await put(ObjectServiceStub(channel), BUCKET, "kept", data=LARGE)
     own_nodes.etcd.kill()
     proxy.kill()
     target.kill()
     proxy.start()
     target.start()
-    async with channel_to(own_nodes, public(target)) as channel:
+    async with own_nodes.channel("t1") as channel:
         objects = ObjectServiceStub(channel)
         assert await get(objects, BUCKET, "kept") == LARGE
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
@@ -113,37 +109,44 @@ async def test_nodes_that_start_without_etcd_serve_reads_from_their_caches(own_n
 
 
 async def test_a_purge_goes_on_after_a_restart_of_the_target(own_nodes: Nodes) -> None:
-    target, proxy = own_nodes.target().start(), own_nodes.proxy().start()
+    target = own_nodes.target().start()
+    own_nodes.proxy().start()
     await make_bucket(own_nodes)
-    async with channel_to(own_nodes, public(proxy)) as channel:
+    async with own_nodes.channel("p1") as channel:
         for number in range(5):
             await put(ObjectServiceStub(channel), BUCKET, f"n{number}", data=LARGE)
         target.kill()
         job_id = await delete_bucket(channel, BUCKET)
-        assert len(chunk_files(own_nodes)) == 5
+        assert len(own_nodes.chunk_files()) == 5
         target.start()
         await finished(channel, job_id)
-    assert chunk_files(own_nodes) == []
+    assert own_nodes.chunk_files() == []
 
 
 async def test_a_client_that_vanishes_in_the_middle_of_an_upload_leaves_nothing(own_nodes: Nodes) -> None:
-    target, _ = own_nodes.target().start(), own_nodes.proxy().start()
+    own_nodes.target().start()
+    own_nodes.proxy().start()
     await make_bucket(own_nodes)
     temporary = own_nodes.folder / "t1"
-    async with channel_to(own_nodes, public(target)) as channel:
+    async with own_nodes.channel("t1") as channel:
         await put(ObjectServiceStub(channel), BUCKET, "v", data=b"old")
         call = ObjectServiceStub(channel).PutObject()
         await call.write(specification(BUCKET, "v"))
         await call.write(frame(0, LARGE))
-        async with asyncio.timeout(10):
-            while not unfinished(temporary):
-                await asyncio.sleep(0.02)
+        await until(lambda: unfinished(temporary) != [])
         call.cancel()
-        async with asyncio.timeout(10):
-            while unfinished(temporary):
-                await asyncio.sleep(0.02)
+        await until(lambda: unfinished(temporary) == [])
         assert await get(ObjectServiceStub(channel), BUCKET, "v") == b"old"
-    assert chunk_files(own_nodes) == []
+    assert own_nodes.chunk_files() == []
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Watch a folder; nothing else tells."""
+    async with asyncio.timeout(10):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0.02)
 
 
 def unfinished(folder: Path) -> list[Path]:
@@ -160,7 +163,7 @@ def test_a_stop_is_clean_and_takes_the_member_out_of_the_living(own_nodes: Nodes
 
 async def test_a_stop_does_not_wait_for_watches(own_nodes: Nodes) -> None:
     proxy = own_nodes.proxy().start()
-    async with channel_to(own_nodes, public(proxy)) as channel:
+    async with own_nodes.channel("p1") as channel:
         watch = ClusterServiceStub(channel).WatchClusterMap(WatchClusterMapRequest())
         await watch.read()
         async with asyncio.timeout(4):
@@ -168,9 +171,10 @@ async def test_a_stop_does_not_wait_for_watches(own_nodes: Nodes) -> None:
 
 
 async def test_dead_members_stay_in_the_map_but_are_not_alive(own_nodes: Nodes) -> None:
-    target, proxy = own_nodes.target().start(), own_nodes.proxy().start()
+    target = own_nodes.target().start()
+    own_nodes.proxy().start()
     target.stop()
-    async with channel_to(own_nodes, public(proxy)) as channel, asyncio.timeout(20):
+    async with own_nodes.channel("p1") as channel, asyncio.timeout(20):
         stub = ClusterServiceStub(channel)
         while True:
             answer = await stub.GetClusterMap(GetClusterMapRequest(), timeout=10)
