@@ -21,6 +21,8 @@ from shoal_store.reader import StoreReader
 from shoal_store.slots import OwnedSlots
 from shoal_store.writer import BodyWriter
 
+SWEEP_SECONDS = 5.0
+
 
 class OpenStore:
     """What reading and writing bodies need; closed at the end. `Engine` adds committing."""
@@ -82,6 +84,13 @@ class Engine(OpenStore):
         """Write the owned slots into every index, synced. Blocks."""
         for index in self.indexes.values():
             index.own(OwnedSlots.at(epoch, bitmap))
+
+    async def sweep(self) -> None:
+        """Remove, for ever, what gateways that died in the middle of a write have left. Run it as a task."""
+        while True:
+            for folder in self.mountpaths.all:
+                await asyncio.to_thread(sweep_temporary, folder.path)
+            await asyncio.sleep(SWEEP_SECONDS)
 
     @property
     def groups(self) -> tuple[int, int]:

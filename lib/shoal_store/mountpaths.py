@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import xxhash
 
 from shoal_core.objects import BucketId
 from shoal_store.durability import storage_error
+
+SETTLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +69,26 @@ class TemporaryFolder:
 
 
 def sweep_temporary(mountpath: Path) -> int:
-    """Remove what dead processes left; returns how many. A folder without its lock file is just being made."""
-    swept = 0
-    for folder in (mountpath / "tmp").iterdir():
-        try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-            swept += 1
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)
-    return swept
+    """Remove what dead processes left, which their locks tell; returns the number of folders."""
+    return sum(swept(folder) for folder in (mountpath / "tmp").iterdir())
+
+
+def swept(folder: Path) -> bool:
+    """A folder that was just made may not be locked yet, so a young one is left for the next time."""
+    try:
+        if time.time() - folder.stat().st_mtime < SETTLE_SECONDS:
+            return False
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def available_bytes(path: Path) -> tuple[int, int]:

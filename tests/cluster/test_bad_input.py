@@ -6,14 +6,15 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
 from aistore import Client
-from support.cluster import Cluster
 
+from support.cluster import Cluster
 from support.workload import wait_until
 
 ROUND_TRIP = [
@@ -159,8 +160,8 @@ def test_a_foreign_host_or_origin_is_refused(raw: RawBucket, header: dict[str, s
 @pytest.mark.parametrize("path", ["/v1/etl", "/v1/download", "/v1/sort", "/v1/ml/moss"])
 def test_what_is_not_built_answers_501_and_says_so(cluster: Cluster, path: str) -> None:
     place = urlsplit(cluster.endpoint)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    assert answer.status == 501
-    assert "not" in json.loads(answer.read())["message"]
+    with closing(http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 501
+        assert "not" in json.loads(answer.read())["message"]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from aistore import Client
-from support.cluster import Cluster
 
 from shoal_client.client import ShoalClient
+from support.cluster import Cluster
 
 LARGE_BYTES = 300 << 20
 LARGE_NAME = "large/300MiB"

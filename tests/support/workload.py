@@ -65,7 +65,11 @@ class Writers:
         )
 
     def _write(self, seed: int) -> None:
-        chance, session, count = random.Random(seed), requests.Session(), 0
+        with requests.Session() as session:
+            self._write_with(session, random.Random(seed), seed)
+
+    def _write_with(self, session: requests.Session, chance: random.Random, seed: int) -> None:
+        count = 0
         while not self._stop.is_set():
             overwrite = count > 20 and chance.random() < 0.2
             name = f"w{seed}/{chance.randrange(count) if overwrite else count}"
@@ -86,11 +90,22 @@ class Writers:
 
 
 def assert_all_there(endpoint: str, bucket: str, log: AcknowledgedWrites) -> None:
-    session = requests.Session()
-    for name in log.bodies:
-        answer = session.get(f"{endpoint}/v1/objects/{bucket}/{name}", timeout=30)
-        assert answer.status_code == 200, f"{name}: {answer.status_code} {answer.text}"
-        assert answer.content in log.allowed(name), f"{name}: {len(answer.content)} bytes that nobody wrote"
+    with requests.Session() as session:
+        for name in log.bodies:
+            answer = patient_get(session, f"{endpoint}/v1/objects/{bucket}/{name}")
+            assert answer.status_code == 200, f"{name}: {answer.status_code} {answer.text}"
+            assert answer.content in log.allowed(name), (
+                f"{name}: {len(answer.content)} bytes that nobody wrote"
+            )
+
+
+def patient_get(session: requests.Session, url: str, *, patience_seconds: float = 15) -> requests.Response:
+    """As a client that honours Retry-After: a gateway may need a moment to find a target that was restarted."""
+    deadline = time.monotonic() + patience_seconds
+    while (answer := session.get(url, timeout=30)).status_code == 503 and time.monotonic() < deadline:
+        assert "Retry-After" in answer.headers
+        time.sleep(0.1)
+    return answer
 
 
 def wait_until(condition: Callable[[], bool], timeout_seconds: float, what: str) -> None:
