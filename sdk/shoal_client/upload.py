@@ -33,7 +33,6 @@ class Upload(Generic[Request, Response]):
         self._peer = peer
         self._idle_seconds = idle_seconds
         self._first_status: grpc.aio.AioRpcError | None = None
-        # mypy: types-grpcio declares this callback without its argument's type.
         call.add_done_callback(self._keep_first_status)
 
     async def write(self, message: Request) -> None:
