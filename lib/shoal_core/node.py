@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from shoal_core.buckets import BucketDirectory
-from shoal_core.certificates import TlsFiles
+from shoal_core.certificates import NodeIdentity, TlsFiles, read_certificate, uris
 from shoal_core.cluster_map import Member
-from shoal_core.errors import ControlPlaneDown
+from shoal_core.errors import ConfigurationError, ControlPlaneDown
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.etcd.connection import TlsFiles as EtcdTlsFiles
 from shoal_core.membership import ClusterView, Membership
@@ -118,6 +118,17 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def require_certificate(tls: TlsFiles, expected: NodeIdentity) -> None:
+    """Raises ConfigurationError for the certificate of another node, as which this one must not speak."""
+    assert tls.certificate is not None, "a node has a certificate"
+    found = uris(read_certificate(tls.certificate))
+    if expected.uri not in found:
+        raise ConfigurationError(
+            f"{tls.certificate} is the certificate of {', '.join(found) or 'nobody'}, not of {expected.uri}: "
+            "set certificate_folder to this node's own"
+        )
 
 
 def etcd_tls(tls: TlsFiles) -> EtcdTlsFiles:

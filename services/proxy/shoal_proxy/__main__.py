@@ -6,11 +6,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from shoal_core.certificates import TlsFiles
+from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole
 from shoal_core.host import host_id
 from shoal_core.jobs import JobBoard
-from shoal_core.node import background, open_node
+from shoal_core.node import background, open_node, require_certificate
 from shoal_core.process import ready_file, run_service
 from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
@@ -30,6 +30,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     config = ProxyConfiguration.load(path)
     configure_logging("proxy", config.id, level=config.log_level)
     tls = TlsFiles.node(config.certificate_folder)
+    require_certificate(tls, NodeIdentity(config.cluster_id, "proxy", config.id))
 
     async with AsyncExitStack() as stack:
         opening = open_node(

@@ -6,19 +6,18 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from shoal_core.certificates import TlsFiles
+from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.host import host_id
 from shoal_core.jobs import PURGE_BUCKET
-from shoal_core.node import background, open_node
+from shoal_core.node import background, open_node, require_certificate
 from shoal_core.process import make_folder, ready_file, run_service
 from shoal_core.rpc import Listener
 from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
-from shoal_store.engine import open_engine
 from shoal_target.authority import WriteAuthority
 from shoal_target.config import TargetConfiguration
-from shoal_target.disks import capacity_bytes, capacity_weight, take_mountpaths
+from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mountpaths
 from shoal_target.job_runner import JobRunner
 from shoal_target.ownership import Ownership
 from shoal_target.purge import purge_with
@@ -33,6 +32,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     config = TargetConfiguration.load(path)
     configure_logging("target", config.id, level=config.log_level)
     tls = TlsFiles.node(config.certificate_folder)
+    require_certificate(tls, NodeIdentity(config.cluster_id, "target", config.id))
     folders = {mountpath.id: mountpath.path for mountpath in config.mountpaths}
     take_mountpaths(folders, cluster=config.cluster_id, target=config.id)
     make_folder(config.unix_socket.parent, purpose="the folder of unix_socket")
@@ -46,7 +46,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         )
         node = await stack.enter_async_context(opening)
         authority = WriteAuthority(node.buckets)
-        engine = open_engine(folders, cluster=config.cluster_id, target=config.id, authority=authority)
+        engine = opened(folders, cluster=config.cluster_id, target=config.id, authority=authority)
         await engine.start()
         stack.push_async_callback(engine.stop)
 

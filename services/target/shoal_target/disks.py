@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from shoal_core.errors import ConfigurationError
+from shoal_store.committer import Authority
+from shoal_store.engine import Engine, open_engine
 from shoal_store.identity import prepare_mountpath
 
 GIBIBYTE = 1 << 30
@@ -35,6 +37,17 @@ def take(mountpath: str, path: Path, *, cluster: str, target: str) -> int:
             f"mountpath {mountpath}: another target process uses {path}: stop it first"
         ) from error
     return descriptor
+
+
+def opened(folders: Mapping[str, Path], *, cluster: str, target: str, authority: Authority) -> Engine:
+    """The engine on these mountpaths. Raises ConfigurationError, above all when a disk is full."""
+    try:
+        return open_engine(folders, cluster=cluster, target=target, authority=authority)
+    except OSError as error:
+        paths = ", ".join(str(path) for path in folders.values())
+        raise ConfigurationError(
+            f"cannot open the mountpaths {paths}: {error.strerror}; free some space or mend the disk, then start again"
+        ) from error
 
 
 def capacity_bytes(path: Path) -> int:

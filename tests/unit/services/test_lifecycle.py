@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceStub
 from shoal.cluster.v1.cluster_pb2 import GetClusterMapRequest, WatchClusterMapRequest
 from shoal.cluster.v1.cluster_pb2_grpc import ClusterServiceStub
 from shoal.common.v1.common_pb2 import BucketReference
@@ -170,6 +171,23 @@ async def test_a_stop_does_not_wait_for_watches(own_nodes: Nodes) -> None:
             assert await asyncio.to_thread(proxy.stop) == 0
 
 
+async def test_a_stop_does_not_wait_for_gateways(own_nodes: Nodes) -> None:
+    target = own_nodes.target().start()
+    async with grpc.aio.insecure_channel(f"unix:{target.ready['unix_socket']}") as channel:
+        await ChunkServiceStub(channel).Commit().wait_for_connection()
+        async with asyncio.timeout(4):
+            assert await asyncio.to_thread(target.stop) == 0
+
+
+async def test_changes_of_buckets_without_etcd_say_that_it_is_away(own_nodes: Nodes) -> None:
+    own_nodes.proxy().start()
+    own_nodes.etcd.kill()
+    async with own_nodes.channel("p1") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await create_bucket(channel, BUCKET)
+    assert reason(refusal.value) == "CONTROL_PLANE_DOWN"
+
+
 async def test_dead_members_stay_in_the_map_but_are_not_alive(own_nodes: Nodes) -> None:
     target = own_nodes.target().start()
     own_nodes.proxy().start()
@@ -222,3 +240,18 @@ def test_a_second_process_on_the_same_disks_is_one_sentence(own_nodes: Nodes) ->
 
 def test_an_unknown_setting_is_one_sentence(own_nodes: Nodes) -> None:
     assert "lease_second" in refusal_of(own_nodes.target("t1", lease_second=5))
+
+
+def test_the_certificate_of_another_node_is_one_sentence(own_nodes: Nodes) -> None:
+    own_nodes.tls("target", "t1")
+    certificates = str(own_nodes.folder / "certificates" / "t1")
+    assert "t1" in refusal_of(own_nodes.target("t2", certificate_folder=certificates))
+
+
+def test_a_first_start_without_etcd_is_one_sentence(own_nodes: Nodes) -> None:
+    own_nodes.etcd.kill()
+    assert "etcd" in refusal_of(own_nodes.proxy())
+
+
+def test_a_port_that_is_no_address_of_this_host_is_one_sentence(own_nodes: Nodes) -> None:
+    assert "192.0.2.1" in refusal_of(own_nodes.proxy(internal_address="192.0.2.1:0"))
