@@ -65,7 +65,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(servers.stop)
         await servers.start()
 
-        jobs = JobRunner(node.etcd, config.id, {PURGE_BUCKET: purge_with(engine)})
+        jobs = JobRunner(node.etcd, config.id, {PURGE_BUCKET: purge_with(engine, node.buckets)})
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep())
         await stack.enter_async_context(background(*work))
         addresses = {"public_address": public, "internal_address": internal}
