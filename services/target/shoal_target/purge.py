@@ -7,7 +7,6 @@ from shoal_core.jobs import JobSpecification, ProgressReport
 from shoal_store.engine import Engine
 from shoal_target.job_runner import Work
 
-
 KNOWN_SECONDS_MAX = 5.0
 
 
