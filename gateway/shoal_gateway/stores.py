@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from shoal_store.engine import OpenStore, open_reader
 from shoal_store.local import LocalObjectStore
 
 Epoch = Callable[[], int]
+
+REOPEN_SECONDS = 10.0
+"""After disks could not be opened; until then the target is asked over gRPC."""
 
 
 class MemberStores:
@@ -64,25 +68,27 @@ class MemberStores:
         return store
 
     def _same_host_store(self, member: Member) -> SameHostStore:
-        store = self._local.get(member.id)
-        if store is not None and store.serves(member):
-            return store
-        if store is not None:
-            task = asyncio.create_task(store.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-        channel = self._channels.get(f"unix:{member.unix_socket}")
-        stream = CommitStream(channel, target=member.id)
-        stream.start()
+        known = self._local.get(member.id)
+        if known is not None and known.takes_over(member):
+            return known
+        stream = CommitStream(self._channels.get(f"unix:{member.unix_socket}"), target=member.id)
         store = SameHostStore(
             member,
             stream,
-            lambda: self._remote_store(member),
+            self._remote_store,
             cluster_id=self._cluster_id,
             epoch=self._epoch,
+            closed_before=self._closed(known) if known else None,
         )
+        stream.start()
         self._local[member.id] = store
         return store
+
+    def _closed(self, store: SameHostStore) -> asyncio.Task[None]:
+        task = asyncio.create_task(store.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
 
 
 class SameHostStore:
@@ -95,29 +101,31 @@ class SameHostStore:
         self,
         member: Member,
         stream: CommitStream,
-        remote: Callable[[], ObjectStore],
+        remote: Callable[[Member], ObjectStore],
         *,
         cluster_id: str,
         epoch: Epoch,
+        closed_before: asyncio.Task[None] | None = None,
     ) -> None:
+        """`closed_before` lets go of the same disks, which one process can open only once."""
         self._member = member
         self._stream = stream
         self._remote = remote
         self._cluster_id = cluster_id
         self._epoch = epoch
+        self._closed_before = closed_before
         self._opening = asyncio.Lock()
         self._disks: OpenStore | None = None
-        self._store: ObjectStore | None = None
+        self._local: LocalObjectStore | None = None
+        self._no_disks_until = 0.0
 
-    def serves(self, member: Member) -> bool:
-        """Whether the target is still where it was; liveness does not matter."""
-        mine = self._member
-        return (mine.unix_socket, mine.internal_address, mine.mountpaths, mine.host_id) == (
-            member.unix_socket,
-            member.internal_address,
-            member.mountpaths,
-            member.host_id,
-        )
+    def takes_over(self, member: Member) -> bool:
+        """Serve the target's new entry in the map, if its socket and disks are where they were."""
+        if place_of(self._member) != place_of(member):
+            return False
+        # A target that was restarted has another port for gRPC, and the same disks.
+        self._member = member
+        return True
 
     async def close(self) -> None:
         await self._stream.close()
@@ -155,20 +163,28 @@ class SameHostStore:
         """The store, as long as the target runs. Raises OwnerUnreachable."""
         await self._stream.wait_first_connection()
         self._stream.require_connected()
-        if self._store is not None:
-            return self._store
+        if self._local is not None:
+            return self._local
         async with self._opening:
-            if self._store is None:
-                self._store = await self._open_disks()
-        return self._store
+            if self._local is None and time.monotonic() >= self._no_disks_until:
+                await self._open_disks()
+        return self._local or self._remote(self._member)
 
-    async def _open_disks(self) -> ObjectStore:
+    async def _open_disks(self) -> None:
+        if self._closed_before is not None:
+            await asyncio.wait([self._closed_before])
         folders = {mountpath.id: Path(mountpath.path) for mountpath in self._member.mountpaths}
         target = self._member.id
         try:
             disks = await asyncio.to_thread(open_reader, folders, cluster=self._cluster_id, target=target)
         except (ConfigurationError, OSError) as error:
             get_logger().warning("disks-not-shared", target=target, reason=str(error))
-            return self._remote()
+            self._no_disks_until = time.monotonic() + REOPEN_SECONDS
+            return
         self._disks = disks
-        return LocalObjectStore(disks.reader, disks.writer, self._stream, epoch=self._epoch)
+        self._local = LocalObjectStore(disks.reader, disks.writer, self._stream, epoch=self._epoch)
+
+
+def place_of(member: Member) -> tuple[object, ...]:
+    folders = tuple((mountpath.id, mountpath.path) for mountpath in member.mountpaths)
+    return member.unix_socket, member.host_id, folders

@@ -144,8 +144,6 @@ def error_headers(error: ShoalError, row: Row) -> list[tuple[bytes, bytes]]:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
     if row.status == 416 and error.metadata.get("size", "").isdigit():
         headers.append((b"content-range", b"bytes */" + error.metadata["size"].encode()))
-    if row.status == 304 and "etag" in error.metadata:
-        headers.append((b"etag", b'"%s"' % error.metadata["etag"].encode()))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.metadata["allow"].encode()))
     if isinstance(error, RequestTimedOut):

@@ -6,13 +6,13 @@ The name is taken from the raw path and decoded exactly once; nothing normalises
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 
 from shoal_core.errors import (
     DataCorrupt,
     InvalidArgument,
     NotImplementedYet,
+    NotModified,
     PreconditionFailed,
 )
 from shoal_core.names import checked_object_name
@@ -31,6 +31,7 @@ from shoal_gateway.rest.object_headers import (
     full_head_headers,
     header_value,
     selected_head_headers,
+    validator_headers,
 )
 
 PREFIX = b"/v1/objects/"
@@ -86,18 +87,32 @@ class ObjectRoutes:
     async def _get(self, call: Call, exchange: Exchange) -> None:
         bucket = await self._resolve(call)
         requested = parse_range(call.headers.get("range"))
-        async with opened(self._open(bucket, call, requested)) as body:
+        try:
+            body = await self._open(bucket, call, requested)
+        except NotModified:
+            return await self._answer_not_modified(bucket, call, exchange)
+        try:
             await send_object(body, exchange)
+        finally:
+            await body.close()
 
     async def _head(self, call: Call, exchange: Exchange) -> None:
         bucket = await self._resolve(call)
         preconditions = parse_preconditions(call.headers)
-        info = await self._parts.objects.head(bucket, call.object_name, preconditions=preconditions)
+        try:
+            info = await self._parts.objects.head(bucket, call.object_name, preconditions=preconditions)
+        except NotModified:
+            return await self._answer_not_modified(bucket, call, exchange)
         if "props" in call.query:
             headers = selected_head_headers(info, call.query["props"])
         else:
             headers = full_head_headers(info, bucket.reference)
         await exchange.answer(200, headers)
+
+    async def _answer_not_modified(self, bucket: Bucket, call: Call, exchange: Exchange) -> None:
+        """304 names the version that the client has, so that caches can go on with it."""
+        info = await self._parts.objects.head(bucket, call.object_name)
+        await exchange.answer(304, validator_headers(info))
 
     async def _put(self, call: Call, exchange: Exchange) -> None:
         bucket = await self._resolve(call)
@@ -154,15 +169,6 @@ class ObjectRoutes:
 
 
 NO_CONTENT = (b"content-length", b"0")
-
-
-@asynccontextmanager
-async def opened(opening: Awaitable[ObjectBody]) -> AsyncIterator[ObjectBody]:
-    body = await opening
-    try:
-        yield body
-    finally:
-        await body.close()
 
 
 async def send_object(body: ObjectBody, exchange: Exchange) -> None:

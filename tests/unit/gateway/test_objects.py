@@ -113,7 +113,9 @@ async def test_an_empty_object_is_an_object(ask: Asking) -> None:
 
 async def test_conditions_decide_reads_and_writes(ask: Asking) -> None:
     etag = (await ask("PUT", f"{URL}/o", body=b"one")).headers["etag"]
-    assert (await ask("GET", f"{URL}/o", headers={"if-none-match": etag})).status == 304
+    for method in ("GET", "HEAD"):
+        unchanged = await ask(method, f"{URL}/o", headers={"if-none-match": etag})
+        assert (unchanged.status, unchanged.headers["etag"], unchanged.body) == (304, etag, b"")
     assert (await ask("GET", f"{URL}/o", headers={"if-match": '"other"'})).status == 412
     assert (await ask("PUT", f"{URL}/o", body=b"two", headers={"if-none-match": "*"})).status == 412
     assert (await ask("PUT", f"{URL}/o", body=b"two", headers={"if-match": etag})).status == 200

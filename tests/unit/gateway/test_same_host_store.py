@@ -17,6 +17,7 @@ import pytest
 from contract.object_store_contract import BUCKET, ObjectStoreContract
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.buckets import BucketRecord, key_of
+from shoal_core.cluster_map import Member
 from shoal_core.errors import BucketNotFound, ObjectNotFound, OwnerUnreachable, Unavailable
 from shoal_core.host import host_id
 from shoal_core.node import Node, open_node
@@ -143,6 +144,19 @@ async def test_a_killed_target_serves_nothing_until_it_is_back(nodes: Nodes, sto
     await until(lambda: written(store, "other"))
 
 
+async def test_a_restarted_target_is_read_from_its_disks_again(
+    nodes: Nodes, node: Node, stores: MemberStores, store: ObjectStore
+) -> None:
+    await store.put(BUCKET, PutRequest("kept"), body(b"x"))
+    before = node.view.current.targets[0]
+    nodes.processes["t1"].kill()
+    await asyncio.to_thread(nodes.processes["t1"].start)
+    await until(lambda: moved(node, before))
+    await until(lambda: succeeds(store, "kept"))
+    after = stores.store_of(node.view.current.targets[0])
+    assert after is stores.store_of(before), "the disks are opened once"
+
+
 async def test_where_disks_cannot_be_shared_everything_goes_over_grpc(
     node: Node, stores: MemberStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +164,10 @@ async def test_where_disks_cannot_be_shared_everything_goes_over_grpc(
     routed = RegisteredBuckets(RoutedObjectStore(lambda: node.view.current, stores.store_of), node)
     await routed.put(BUCKET, PutRequest("far"), body(b"x"))
     assert (await routed.head(BUCKET, "far")).size == 1
+
+
+async def moved(node: Node, before: Member) -> bool:
+    return node.view.current.targets[0].internal_address != before.internal_address
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
