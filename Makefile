@@ -1,5 +1,16 @@
-.PHONY: test
-test:
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet --editable '.[dev]'
-	.venv/bin/pytest tests/unit/etcd tests/unit/core tests/unit/client -q
+.PHONY: up test check lint
+
+up:            ## .venv, everything installed, a local cluster in the foreground
+	scripts/install
+	.venv/bin/shoal up
+
+test:          ## install what the tests need and run them all
+	scripts/install dev
+	scripts/test
+
+check:         ## format, lint, types, layers, protos, generated code, style
+	scripts/install dev
+	scripts/check
+
+lint:          ## mend what tools can mend
+	scripts/lint

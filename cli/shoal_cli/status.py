@@ -78,7 +78,7 @@ def print_text(state: ClusterState, targets: dict[str, bool] | None) -> None:
 def duration(seconds: float) -> str:
     """The two largest units: 12s, 3m 5s, 2h 10m, 4d 3h."""
     left = max(0, int(seconds))
-    words = []
+    words: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or words:

@@ -152,7 +152,7 @@ def test_a_body_that_ends_early_in_chunked_encoding_leaves_the_old_object(raw: R
     "header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}], ids=["Host", "Origin"]
 )
 def test_a_foreign_host_or_origin_is_refused(raw: RawBucket, header: dict[str, str]) -> None:
-    answer = raw.call("GET", "anything", **header)
+    answer = raw.call("GET", "anything", None, **header)
     assert answer.status in (400, 403)
     assert "Traceback" not in answer.body.decode()
 

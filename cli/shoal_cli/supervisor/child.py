@@ -123,7 +123,7 @@ class Child:
             self._process = None if self._process.returncode is not None else self._process
 
     async def _watch_readiness(self, pid: int) -> None:
-        while not await self.plan.is_ready(pid):
+        while not await self.plan.is_ready(pid):  # noqa: ASYNC110  another process has no event to wait for
             await asyncio.sleep(READY_POLL_SECONDS)
         if not self._stopping.is_set():
             self._enter(Phase.READY)

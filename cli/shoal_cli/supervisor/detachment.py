@@ -48,6 +48,7 @@ class DetachedAnnouncement(Announcement):
     def __init__(self, folder: DataFolder, descriptor: int) -> None:
         self._folder = folder
         self._descriptor = descriptor
+        self._has_log = False
 
     def __exit__(
         self,
@@ -56,7 +57,8 @@ class DetachedAnnouncement(Announcement):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        if isinstance(error, ShoalError):
+        # Before there was a log, standard error was the pipe, and the command complains there itself.
+        if isinstance(error, ShoalError) and self._has_log:
             self._tell(error.message.encode())
 
     def laid_out(self) -> None:
@@ -64,6 +66,7 @@ class DetachedAnnouncement(Announcement):
         with self._folder.log("supervisor").open("ab") as log:
             os.dup2(log.fileno(), sys.stdout.fileno())
             os.dup2(log.fileno(), sys.stderr.fileno())
+        self._has_log = True
 
     def ready(self, state: ClusterState) -> None:
         self._tell(READY)
@@ -99,7 +102,7 @@ def start_detached(arguments: Sequence[str]) -> None:
     finally:
         os.close(reading)
     if outcome != READY:
-        text = outcome.decode(errors="replace").strip()
+        text = outcome.decode(errors="replace").strip().removeprefix("shoal: ")
         raise ConfigurationError(text or "the supervisor ended without a word")
 
 

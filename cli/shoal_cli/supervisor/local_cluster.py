@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from shoal_cli.supervisor.child import Child, ChildPlan
 from shoal_cli.supervisor.etcd import etcd_command, etcd_environment, find_etcd, is_healthy
@@ -56,6 +57,13 @@ class ClusterPlan:
         members = {"etcd": "etcd", "p1": "proxy", "supervisor": "supervisor"}
         members |= dict.fromkeys(self.layout.target_names(), "target")
         return members | dict.fromkeys(self.gateway_names(), "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyFile:
+    """The part of a service's ready file that matters here (shoal_core.process)."""
+
+    pid: int
 
 
 def settle_files(plan: ClusterPlan) -> None:
@@ -204,16 +212,18 @@ class LocalCluster:
 
 
 def says_ready(ready_file: Path) -> Callable[[int], Awaitable[bool]]:
-    """Whether the process with that id wrote the file; a killed one leaves its own behind."""
-
     async def is_ready(pid: int) -> bool:
-        try:
-            content = json.loads(ready_file.read_bytes())
-        except (OSError, ValueError):
-            return False
-        return isinstance(content, dict) and content.get("pid") == pid
+        return writer_of(ready_file) == pid
 
     return is_ready
+
+
+def writer_of(ready_file: Path) -> int:
+    """The process that wrote the file, which a killed one leaves behind; 0 while there is none."""
+    try:
+        return msgspec.json.decode(ready_file.read_bytes(), type=ReadyFile).pid
+    except (OSError, msgspec.DecodeError):
+        return 0
 
 
 async def until(stop: asyncio.Event, work: Awaitable[None]) -> None:

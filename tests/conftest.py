@@ -1,0 +1,54 @@
+"""Clusters for every ring of tests: one that is shared and not broken, one that may be broken, new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from support.cluster import Cluster
+
+
+def cluster_factory(stack: ExitStack) -> Callable[..., Cluster]:
+    def new_cluster(*, targets: int = 1, local_reads: bool = True, workers: int = 2) -> Cluster:
+        cluster = Cluster.temporary(targets=targets, local_reads=local_reads, workers=workers)
+        stack.callback(cluster.remove)
+        return cluster.start()
+
+    return new_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One target. Shared: use buckets of your own, and break nothing."""
+    with ExitStack() as stack:
+        yield cluster_factory(stack)(targets=1)
+
+
+@pytest.fixture(scope="session")
+def cluster3() -> Iterator[Cluster]:
+    """Three targets. Shared: use buckets of your own, and break nothing."""
+    with ExitStack() as stack:
+        yield cluster_factory(stack)(targets=3)
+
+
+@pytest.fixture(scope="module")
+def breakable_cluster() -> Iterator[Cluster]:
+    """Three targets, shared by the tests of one module that kill processes and wait until all is well again."""
+    with ExitStack() as stack:
+        yield cluster_factory(stack)(targets=3)
+
+
+@pytest.fixture(scope="module")
+def module_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters that live as long as the module's tests, or until they are stopped."""
+    with ExitStack() as stack:
+        yield cluster_factory(stack)
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters for one test that may do with them what it wants."""
+    with ExitStack() as stack:
+        yield cluster_factory(stack)
