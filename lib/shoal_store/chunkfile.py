@@ -18,6 +18,8 @@ from shoal_core.errors import DataCorrupt
 FORMAT = 1
 MAGIC = b"SHOALck1"
 BLOCK_BYTES = 1 << 20
+BLOCK_BYTES_MAX = 16 << 20
+CHECKSUM_BYTES = 8
 TRAILER = struct.Struct(">IQ8s")
 FOOTER_BYTES_MAX = 64 << 20
 
@@ -46,6 +48,7 @@ class Footer(msgspec.Struct, array_like=True, frozen=True):
     block_checksums: bytes
     """8 bytes big-endian a block, XXH3-64."""
     birth: Birth
+    """Of a chunk that is not the last, etag and checksum are "": they were not known yet. The manifest has them."""
 
     @property
     def blocks_checksum(self) -> int:
@@ -85,9 +88,18 @@ def read_footer(descriptor: int) -> Footer:
         footer = _decoder.decode(body)
     except msgspec.MsgspecError as error:
         raise DataCorrupt("a chunk file's footer cannot be decoded: run `shoal fsck`") from error
-    if footer.format != FORMAT or footer.length != start:
+    if footer.format != FORMAT:
+        raise DataCorrupt(f"a chunk file has format {footer.format}; this Shoal knows {FORMAT}")
+    if footer.length != start or not consistent(footer):
         raise DataCorrupt("a chunk file's footer does not fit its file: run `shoal fsck`")
     return footer
+
+
+def consistent(footer: Footer) -> bool:
+    if not 0 < footer.block_bytes <= BLOCK_BYTES_MAX:
+        return False
+    blocks = -(-footer.length // footer.block_bytes)
+    return len(footer.block_checksums) == CHECKSUM_BYTES * blocks
 
 
 class ChunkReader:
@@ -112,7 +124,7 @@ class ChunkReader:
         if not verify:
             return os.pread(self._descriptor, min(length, end - offset), offset)
         data = os.pread(self._descriptor, end - start, start)
-        expected = self.footer.block_checksums[8 * block : 8 * block + 8]
+        expected = self.footer.block_checksums[CHECKSUM_BYTES * block :][:CHECKSUM_BYTES]
         if len(data) != end - start or xxhash.xxh3_64_digest(data) != expected:
             raise DataCorrupt(f"block {block} of a chunk file fails its checksum: run `shoal fsck`")
         return data if within == 0 and length >= len(data) else data[within : within + length]

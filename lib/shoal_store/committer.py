@@ -20,22 +20,24 @@ from shoal_core.errors import (
     BucketNotFound,
     DataCorrupt,
     InternalError,
+    InvalidArgument,
     LeaseLost,
     ObjectNotFound,
     ShoalError,
-    StaleEpoch,
     TooBusy,
+    Unavailable,
 )
 from shoal_core.host import boottime_seconds
 from shoal_core.objects import BucketId, ObjectInfo
 from shoal_core.placement import slot_of
 from shoal_store import conditions
-from shoal_store.chunkfile import chunk_path
 from shoal_store.commit import Commit
 from shoal_store.index import Index
-from shoal_store.keys import encode_name, is_hashed, key_of
-from shoal_store.record import Record, decode_record, encode_record
-from shoal_store.versions import VersionClock, inverted
+from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
+from shoal_store.manifest import files_of
+from shoal_store.record import Record, decode_record, delete_marker, encode_record
+from shoal_store.tombstones import Tombstone, encode_tombstone
+from shoal_store.versions import VersionClock, version_key
 
 PENDING_MAX = 1024
 GROUP_MAX = 256
@@ -57,6 +59,7 @@ class Pending:
     future: asyncio.Future[ObjectInfo]
     outcome: ObjectInfo | ShoalError | None = None
     retired: Record | None = None
+    slot: int = 0
 
 
 class IndexCommitter:
@@ -72,6 +75,9 @@ class IndexCommitter:
         self._clock = VersionClock(target)
         self._pending: queue.Queue[Pending | None] = queue.Queue(PENDING_MAX)
         self._thread = threading.Thread(target=self._run, name=f"committer-{index.mountpath_id}", daemon=True)
+        self.keeps_tombstones = False
+        """Set while slots of this target are on the move."""
+        self._stopping = False
         self.groups = 0
         self.commits = 0
 
@@ -82,11 +88,14 @@ class IndexCommitter:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Finishes what is pending."""
+        """Finishes what is pending; takes nothing more."""
+        self._stopping = True
         await asyncio.to_thread(self._pending.put, None)
         await asyncio.to_thread(self._thread.join)
 
     async def commit(self, commit: Commit) -> ObjectInfo:
+        if self._stopping:
+            raise Unavailable(f"{self._target} is stopping: repeat after a pause")
         pending = Pending(commit, self._loop.create_future())
         try:
             self._pending.put_nowait(pending)
@@ -97,10 +106,10 @@ class IndexCommitter:
     def _run(self) -> None:
         while (first := self._pending.get()) is not None:
             group, more = self._gather(first)
-            self._commit(group)
+            committed = self._commit(group)
             self._loop.call_soon_threadsafe(deliver, group)
-            for pending in group:
-                self._unlink(pending)
+            if committed:
+                self._unlink_retired(group)
             if not more:
                 return
 
@@ -114,20 +123,37 @@ class IndexCommitter:
                 group.append(pending)
         return group, True
 
-    def _commit(self, group: Sequence[Pending]) -> None:
+    def _commit(self, group: Sequence[Pending]) -> bool:
+        """Whether the transaction was committed. Every pending commit of the group has its outcome then."""
+        committed = False
         try:
-            self._check_lease()
             with self._index.write() as transaction:
+                # Inside: waiting for the transaction may have taken long.
+                self._check_lease()
                 for pending in group:
                     self._apply_one(transaction, pending)
                 transaction.put(b"clock", self._clock.last, db=self._index.meta)
-            self._check_lease(outcome="unknown")
+            committed = True
+            self._check_still_owner(group)
         except ShoalError as error:
             fail(group, error)
         except Exception as error:
             fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
         self.groups += 1
         self.commits += len(group)
+        return committed
+
+    def _check_still_owner(self, group: Sequence[Pending]) -> None:
+        """A process that was stopped for a while must not speak for an owner that it no longer is."""
+        self._check_lease(outcome="unknown")
+        with self._index.read() as transaction:
+            owned = self._index.owned(transaction)
+            lost = [
+                pending
+                for pending in group
+                if isinstance(pending.outcome, ObjectInfo) and not owned.holds(pending.slot)
+            ]
+        fail(lost, LeaseLost(f"{self._target} lost the slot while it committed: repeat", outcome="unknown"))
 
     def _check_lease(self, **metadata: str) -> None:
         if boottime_seconds() >= self._authority.deadline():
@@ -141,9 +167,9 @@ class IndexCommitter:
         """A refused commit leaves the transaction as it found it: everything is checked before anything is written."""
         commit = pending.commit
         try:
-            name = encode_name(commit.name)
-            key = key_of(commit.bucket, name)
-            self._check(transaction, commit)
+            key = key_of(commit.bucket, encode_name(commit.name))
+            pending.slot = slot_of(commit.bucket, commit.name)
+            self._check(transaction, pending)
             found = transaction.get(key, db=self._index.records)
             current = None if found is None else decode_record(key, found)
             conditions.check(commit.preconditions, current, reading=False)
@@ -155,19 +181,17 @@ class IndexCommitter:
         except ShoalError as error:
             pending.outcome = error
 
-    def _check(self, transaction: lmdb.Transaction, commit: Commit) -> None:
-        owned = self._index.owned(transaction)
-        if not owned.holds(slot_of(commit.bucket, commit.name)):
-            raise StaleEpoch(
-                "the object's slot is not held here: fetch the cluster map again", epoch=str(owned.epoch)
-            )
+    def _check(self, transaction: lmdb.Transaction, pending: Pending) -> None:
+        commit = pending.commit
+        check_shape(commit)
+        self._index.check_owner(transaction, pending.slot)
         if not self._authority.is_current(commit.bucket):
             raise BucketNotFound("the bucket has been removed")
 
     def _put(
         self, transaction: lmdb.Transaction, commit: Commit, key: bytes, current: Record | None
     ) -> ObjectInfo:
-        assert commit.record is not None
+        assert commit.record is not None, "checked by check_shape"
         record = stamped(commit.record, commit.name if is_hashed(key) else "", current, self._clock)
         if record.inline:
             payload = commit.payload or b""
@@ -185,6 +209,13 @@ class IndexCommitter:
             raise ObjectNotFound(f"object {commit.name!r} does not exist", name=commit.name)
         self._retire(transaction, commit, key, current)
         transaction.delete(key, db=self._index.records)
+        name = commit.name if is_hashed(key) else ""
+        if commit.versioned:
+            marker = stamped(delete_marker(name), name, current, self._clock)
+            self._keep_version(transaction, key, marker)
+        if self.keeps_tombstones:
+            tombstone = Tombstone(self._clock.after(current.version), time.time_ns(), name)
+            transaction.put(key, encode_tombstone(key, tombstone), db=self._index.tombstones)
         return current.info(commit.name, self._location())
 
     def _retire(
@@ -193,18 +224,32 @@ class IndexCommitter:
         if current is None:
             return
         if commit.versioned:
-            old = key + b"\0" + inverted(current.version)
-            transaction.put(old[:511], encode_record(old[:511], current), db=self._index.versions)
+            self._keep_version(transaction, key, current)
         elif current.inline:
             transaction.delete(commit.bucket_id + current.version, db=self._index.payloads)
+
+    def _keep_version(self, transaction: lmdb.Transaction, key: bytes, record: Record) -> None:
+        place = version_key(key, record.version)
+        transaction.put(place, encode_record(place, record), db=self._index.versions)
 
     def _location(self) -> str:
         return f"t[{self._target}]:{self._index.mountpath_id}"
 
-    def _unlink(self, pending: Pending) -> None:
-        if pending.retired is not None and isinstance(pending.outcome, ObjectInfo):
-            for chunk in pending.retired.chunks:
-                chunk_path(self._folders(chunk.mountpath), chunk.file_id).unlink(missing_ok=True)
+    def _unlink_retired(self, group: Sequence[Pending]) -> None:
+        """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
+        for pending in group:
+            if pending.retired is not None:
+                for path in files_of(pending.retired, self._folders):
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
+
+
+def check_shape(commit: Commit) -> None:
+    """Gateways send commits as bytes; one that makes no sense must not disturb the others of its group."""
+    if len(commit.bucket_id) != BUCKET_ID_BYTES:
+        raise InvalidArgument(f"a bucket id has {BUCKET_ID_BYTES} bytes, not {len(commit.bucket_id)}")
+    if commit.kind == "put" and (commit.record is None or commit.record.delete_marker):
+        raise InvalidArgument("a put without a record of the object")
 
 
 def stamped(record: Record, name: str, current: Record | None, clock: VersionClock) -> Record:

@@ -48,6 +48,12 @@ class Engine(OpenStore):
 
     def __init__(self, folders: Sequence[MountpathFolder], *, target: str, authority: Authority) -> None:
         super().__init__(folders, target=target, writable=True)
+        try:
+            for index in self.indexes.values():
+                index.bind(list(self.indexes))
+        except BaseException:
+            self.close()
+            raise
         self._authority = authority
         self._committers = {
             mountpath_id: IndexCommitter(

@@ -14,7 +14,7 @@ from shoal_core.objects import Checksum
 
 
 class Hash(Protocol):
-    def update(self, data: bytes, /) -> object: ...
+    def update(self, data: bytes | bytearray, /) -> object: ...
     def hexdigest(self) -> str: ...
 
 
@@ -41,7 +41,7 @@ class ContentHashes:
         self._hashes = {name: HASHES[name]() for name in wanted}
         self._etag = xxhash.xxh3_64()
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | bytearray) -> None:
         self._etag.update(data)
         for hash in self._hashes.values():
             hash.update(data)

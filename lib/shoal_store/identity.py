@@ -32,13 +32,14 @@ def prepare_mountpath(path: Path, *, cluster: str, target: str, mountpath: str) 
     file = path / "shoal.json"
     if file.exists():
         found = read_identity(path)
+        (path / ".shoal-unfinished").unlink(missing_ok=True)
         if (found.cluster, found.target, found.mountpath) != (cluster, target, mountpath):
             raise ConfigurationError(
                 f"{path} belongs to mountpath {found.mountpath} of target {found.target} in cluster {found.cluster}, "
                 f"not to {mountpath} of {target} in {cluster}: start that cluster on it or choose another folder"
             )
         return found
-    path.mkdir(parents=True, exist_ok=True)
+    make_folders(path)
     if any(path.iterdir()) and not (path / ".shoal-unfinished").exists():
         raise ConfigurationError(f"{path} holds files that are not Shoal's: choose an empty folder")
     return _initialise(path, Identity(FORMAT, cluster, target, mountpath, time.time_ns()))
@@ -60,18 +61,29 @@ def read_identity(path: Path) -> Identity:
 
 
 def _initialise(path: Path, identity: Identity) -> Identity:
+    # Every step is durable before the next, so that an interrupted beginning is recognised and begun again.
     (path / ".shoal-unfinished").touch()
+    sync_directory(path, "unfinished")
     for folder in FOLDERS:
         (path / folder).mkdir(exist_ok=True)
     for number in range(256):
         (path / "data" / f"{number:02x}").mkdir(exist_ok=True)
     sync_directory(path / "data", "data folders")
+    sync_directory(path, "folders")
     temporary = path / "shoal.json.new"
     with temporary.open("wb") as file:
         file.write(msgspec.json.encode(identity))
         file.flush()
         sync_data(file.fileno(), "identity")
     os.rename(temporary, path / "shoal.json")
-    (path / ".shoal-unfinished").unlink()
     sync_directory(path, "identity")
+    (path / ".shoal-unfinished").unlink()
     return identity
+
+
+def make_folders(path: Path) -> None:
+    """The mountpath and the folders above it, each name durable."""
+    if not path.is_dir():
+        make_folders(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent, "mountpath")

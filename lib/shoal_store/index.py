@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +10,20 @@ from typing import TypeAlias
 
 import lmdb
 
-from shoal_core.errors import ConfigurationError, OutOfSpace, StaleEpoch
+from shoal_core.errors import (
+    ConfigurationError,
+    DataCorrupt,
+    OutOfSpace,
+    StaleEpoch,
+    TooBusy,
+    Unavailable,
+)
+from shoal_store.durability import sync_directory
 from shoal_store.slots import OwnedSlots
 
 MAP_BYTES = 256 << 30
 READERS_MAX = 1024
+FORMAT = 1
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
 
 
@@ -39,6 +48,9 @@ class Index:
                 sync=sync,
                 readahead=False,
             )
+            if writable:
+                # LMDB syncs its file, never the folder that holds the file's name.
+                sync_directory(path / "index", "index name")
             tables = {name: self._environment.open_db(name.encode(), create=writable) for name in TABLES}
         except lmdb.Error as error:
             raise ConfigurationError(f"the index of {path} cannot be opened: {error}") from error
@@ -46,11 +58,21 @@ class Index:
         self.uploads, self.tombstones = tables["uploads"], tables["tombstones"]
         self.slots, self.meta = tables["slots"], tables["meta"]
         self._environment.reader_check()
+        if writable:
+            self._stamp()
+        self._check_format()
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
-        with self._environment.begin(buffers=True) as transaction:
-            yield transaction
+        try:
+            with self._environment.begin(buffers=True) as transaction:
+                yield transaction
+        except lmdb.ReadersFullError as error:
+            raise TooBusy(
+                f"the index of {self.path} has {READERS_MAX} readers: repeat after a pause"
+            ) from error
+        except (lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+            raise DataCorrupt(f"the index of {self.path} is damaged ({error}): run `shoal fsck`") from error
 
     @contextmanager
     def fresh_read(self) -> Iterator[lmdb.Transaction]:
@@ -69,7 +91,13 @@ class Index:
             with self._environment.begin(write=True) as transaction:
                 yield transaction
         except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise OutOfSpace(f"the index of {self.path} cannot grow: {error}") from error
+            raise OutOfSpace(
+                f"the index of {self.path} cannot grow ({error}): delete objects or add space"
+            ) from error
+        except lmdb.Error as error:
+            raise Unavailable(
+                f"the index of {self.path} takes no writes ({error}): look at the disk", outcome="unknown"
+            ) from error
 
     def owned(self, transaction: lmdb.Transaction) -> OwnedSlots:
         return OwnedSlots.of(transaction.get(b"owned", db=self.slots))
@@ -84,6 +112,34 @@ class Index:
     def own(self, owned: OwnedSlots) -> None:
         with self.write() as transaction:
             transaction.put(b"owned", owned.encoded, db=self.slots)
+
+    def bind(self, mountpath_ids: Sequence[str]) -> None:
+        """Names are spread over the target's mountpaths by their ids: with another set, objects would be sought in
+        the wrong index and seem lost. Raises ConfigurationError for another set than the first."""
+        ids = ",".join(sorted(mountpath_ids)).encode()
+        with self.write() as transaction:
+            known = bytes(transaction.get(b"mountpaths", ids, db=self.meta))
+            if known == ids:
+                transaction.put(b"mountpaths", ids, db=self.meta)
+        if known != ids:
+            raise ConfigurationError(
+                f"{self.path} was used with the mountpaths {known.decode()} and is opened with {ids.decode()}: "
+                "start the target with the first ones, since objects do not move between mountpaths yet"
+            )
+
+    def _stamp(self) -> None:
+        with self.write() as transaction:
+            transaction.put(b"format", bytes((FORMAT,)), db=self.meta, overwrite=False)
+
+    def _check_format(self) -> None:
+        with self.read() as transaction:
+            found = bytes(transaction.get(b"format", b"", db=self.meta))
+        if found != bytes((FORMAT,)):
+            self.close()
+            raise ConfigurationError(
+                f"the index of {self.path} has format {found.hex() or 'none'}, this Shoal knows {FORMAT}: "
+                "use the Shoal that wrote it"
+            )
 
     def close(self) -> None:
         self._environment.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import lmdb
 
+from shoal_core.errors import InvalidArgument
 from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
 from shoal_core.placement import slot_of
 from shoal_store.index import Index
@@ -16,8 +18,23 @@ from shoal_store.record import Record, decode_record
 
 def list_page(indexes: Sequence[Index], target: str, bucket: Bucket, query: ListQuery) -> ListPage:
     """Blocks while it reads: call it in a thread."""
-    walks = [NameWalk(index, bucket, query, f"t[{target}]:{index.mountpath_id}") for index in indexes]
-    return merge_page(walks, query)
+    check_query(query)
+    with ExitStack() as stack:
+        walks = []
+        for index in indexes:
+            transaction = stack.enter_context(index.read())
+            walks.append(NameWalk(index, transaction, bucket, query, f"t[{target}]:{index.mountpath_id}"))
+            stack.callback(walks[-1].close)
+        return merge_page(walks, query)
+
+
+def check_query(query: ListQuery) -> None:
+    if query.limit < 1:
+        raise InvalidArgument(f"a page of {query.limit} names cannot be listed: ask for 1 or more")
+    try:
+        f"{query.prefix}{query.delimiter}{query.start_after}".encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument("prefix, delimiter and start of a listing must be valid UTF-8") from error
 
 
 def merge_page(walks: Sequence[NameWalk], query: ListQuery) -> ListPage:
@@ -25,46 +42,49 @@ def merge_page(walks: Sequence[NameWalk], query: ListQuery) -> ListPage:
     entries: list[ObjectInfo] = []
     prefixes: list[str] = []
     last = ""
-    heap: list[tuple[bytes, int, ObjectInfo]] = []
-    start = max(query.start_after.encode() + b"\0", prefix) if query.start_after else prefix
-    if delimiter and query.start_after.encode().startswith(prefix):
-        cut = query.start_after.encode().find(delimiter, len(prefix))
-        if cut >= 0 and cut + len(delimiter) == len(query.start_after.encode()):
-            start = after_prefix(query.start_after.encode())
-    try:
-        for number, walk in enumerate(walks):
-            push(heap, number, walk.seek(start))
-        while heap and len(entries) + len(prefixes) < query.limit:
-            name, number, info = heap[0]
-            if delimiter and (cut := name.find(delimiter, len(prefix))) >= 0:
-                common = name[: cut + len(delimiter)]
-                prefixes.append(last := common.decode())
-                heap = []
-                for other, walk in enumerate(walks):
-                    push(heap, other, walk.seek(after_prefix(common)))
-                continue
-            heapq.heappop(heap)
-            entries.append(info)
-            last = info.name
-            push(heap, number, walks[number].following())
-    finally:
-        for walk in walks:
-            walk.close()
+    heap = seek_all(walks, first_wanted(query))
+    while heap and len(entries) + len(prefixes) < query.limit:
+        name, number, info = heap[0]
+        if common := common_prefix(name, prefix, delimiter=delimiter):
+            prefixes.append(last := common.decode())
+            heap = seek_all(walks, after_prefix(common))
+            continue
+        heapq.heappop(heap)
+        entries.append(info)
+        last = info.name
+        push(heap, number, walks[number].following())
     return ListPage(tuple(entries), tuple(prefixes), last if heap else "")
+
+
+def first_wanted(query: ListQuery) -> bytes:
+    """Names before this are not of the page. A common prefix that `start_after` itself falls under is not after it."""
+    prefix, after = query.prefix.encode(), query.start_after.encode()
+    if not after:
+        return prefix
+    if after.startswith(prefix) and (
+        common := common_prefix(after, prefix, delimiter=query.delimiter.encode())
+    ):
+        return after_prefix(common)
+    return max(prefix, after + b"\0")
+
+
+def common_prefix(name: bytes, prefix: bytes, *, delimiter: bytes) -> bytes:
+    """What a name is folded to: up to the first delimiter behind the prefix. Empty when it is shown itself."""
+    cut = name.find(delimiter, len(prefix)) if delimiter else -1
+    return name[: cut + len(delimiter)] if cut >= 0 else b""
 
 
 class NameWalk:
     """The names of a bucket in one index, in order, from wherever `seek` puts it."""
 
-    def __init__(self, index: Index, bucket: Bucket, query: ListQuery, location: str) -> None:
-        self._index = index
+    def __init__(
+        self, index: Index, transaction: lmdb.Transaction, bucket: Bucket, query: ListQuery, location: str
+    ) -> None:
         self._bucket = bucket
         self._prefix = query.prefix.encode()
         self._location = location
-        self._reading = index.read()
-        self._transaction: lmdb.Transaction = self._reading.__enter__()
-        self._owned = index.owned(self._transaction)
-        self._cursor = self._transaction.cursor(db=index.records)
+        self._owned = index.owned(transaction)
+        self._cursor = transaction.cursor(db=index.records)
         self._names: Iterator[tuple[bytes, ObjectInfo]] = iter(())
 
     def seek(self, start: bytes) -> tuple[bytes, ObjectInfo] | None:
@@ -77,7 +97,6 @@ class NameWalk:
 
     def close(self) -> None:
         self._cursor.close()
-        self._reading.__exit__(None, None, None)
 
     def _walk(self, start: bytes) -> Iterator[tuple[bytes, ObjectInfo]]:
         more = self._cursor.set_range(self._bucket.id + start[:NAME_BYTES_MAX])
@@ -97,12 +116,19 @@ class NameWalk:
                     text = name.decode()
                     if self._owned.holds(slot_of(self._bucket.id, text)):
                         yield name, record.info(text, self._location)
-                elif name > start and not name.startswith(self._prefix) and name > self._prefix:
+                elif name > self._prefix and not name.startswith(self._prefix):
                     return
 
     def _entry(self, key: bytes) -> tuple[bytes, Record]:
         record = decode_record(key, self._cursor.value())
         return (record.name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]), record
+
+
+def seek_all(walks: Sequence[NameWalk], start: bytes) -> list[tuple[bytes, int, ObjectInfo]]:
+    heap: list[tuple[bytes, int, ObjectInfo]] = []
+    for number, walk in enumerate(walks):
+        push(heap, number, walk.seek(start))
+    return heap
 
 
 def push(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from shoal_core.errors import ShoalError
 from shoal_core.objects import (
@@ -19,7 +20,8 @@ from shoal_core.objects import (
 from shoal_store.commit import Commit, Committer, conditions_of
 from shoal_store.keys import encode_name
 from shoal_store.reader import StoredBody, StoreReader
-from shoal_store.writer import BodyWriter
+from shoal_store.threads import in_thread
+from shoal_store.writer import BodyWriter, Written
 
 
 class LocalObjectStore:
@@ -45,11 +47,16 @@ class LocalObjectStore:
             written.payload,
             conditions_of(request.preconditions),
         )
+        # Not cancelled with its caller: only the outcome tells whether the files are still needed.
+        committing = asyncio.ensure_future(self._committer.commit(commit))
         try:
-            return await self._committer.commit(commit)
+            return await asyncio.shield(committing)
         except ShoalError as error:
             if nothing_changed(error):
-                await asyncio.to_thread(written.discard)
+                await in_thread(written.discard)
+            raise
+        except asyncio.CancelledError:
+            committing.add_done_callback(partial(discard_unless_committed, written))
             raise
 
     async def open(
@@ -83,7 +90,16 @@ class LocalObjectStore:
         return await self._committer.commit(commit)
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
-        return await asyncio.to_thread(self._reader.page, bucket, query)
+        return await in_thread(self._reader.page, bucket, query)
+
+
+def discard_unless_committed(written: Written, committing: asyncio.Future[ObjectInfo]) -> None:
+    """When a writer went away in the middle of its commit. On the event loop, so the removal goes to a thread."""
+    if committing.cancelled():
+        return
+    error = committing.exception()
+    if isinstance(error, ShoalError) and nothing_changed(error):
+        asyncio.get_running_loop().run_in_executor(None, written.discard)
 
 
 def nothing_changed(error: ShoalError) -> bool:

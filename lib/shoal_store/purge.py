@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import lmdb
 
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import BucketId
-from shoal_store.chunkfile import chunk_path
 from shoal_store.index import Index, Table
+from shoal_store.manifest import files_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record, decode_record
 
@@ -39,11 +40,13 @@ def purge_batch(
                 if record is None:
                     continue
                 size += record.size
-                files += [chunk_path(mountpaths.path(each.mountpath), each.file_id) for each in record.chunks]
+                files += files_of(record, mountpaths.path)
                 if record.inline:
                     transaction.delete(bucket_id + record.version, db=index.payloads)
     for path in files:
-        path.unlink(missing_ok=True)
+        # What cannot be removed is an orphan for `shoal fsck`; the rest goes on.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
     return Purged(objects, size)
 
 

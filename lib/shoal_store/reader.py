@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +10,7 @@ import xxhash
 
 from shoal_core.errors import DataCorrupt, ObjectNotFound, RangeNotSatisfiable
 from shoal_core.objects import (
+    FRAME_BYTES,
     Bucket,
     ByteRange,
     ListPage,
@@ -21,12 +21,13 @@ from shoal_core.objects import (
 )
 from shoal_core.placement import slot_of
 from shoal_store import conditions
-from shoal_store.chunkfile import BLOCK_BYTES, ChunkReader, chunk_path
+from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.index import Index
 from shoal_store.keys import encode_name, key_of
 from shoal_store.listing import list_page
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record, decode_record
+from shoal_store.threads import in_thread
 
 ATTEMPTS_LEFT = tuple(reversed(range(10)))
 WINDOW_SECONDS = 24 * 3600.0
@@ -71,14 +72,20 @@ class StoreReader:
                 raise RangeNotSatisfiable(
                     f"the range lies outside the object's {record.size} bytes", size=str(record.size)
                 )
+            readers: list[ChunkReader] = []
             try:
-                readers = await asyncio.to_thread(self._open_chunks, record) if record.chunks else []
+                if record.chunks:
+                    await in_thread(self._open_chunks, record, readers)
             except FileNotFoundError as error:
+                close_all(readers)
                 if not attempt:
                     raise DataCorrupt(
                         f"a chunk file of {bucket.reference}/{name} is missing: run `shoal fsck`"
                     ) from error
                 continue
+            except BaseException:
+                close_all(readers)
+                raise
             window = None if bucket.properties.verify == "always" else self._window
             return StoredBody(record.info(name, location), wanted, record, payload, readers, window)
         raise AssertionError("the last attempt returns or raises")
@@ -109,17 +116,18 @@ class StoreReader:
                     )
         return record, payload, f"t[{self._target}]:{index.mountpath_id}"
 
-    def _open_chunks(self, record: Record) -> list[ChunkReader]:
-        readers: list[ChunkReader] = []
-        try:
-            for chunk in record.chunks:
-                path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
-                readers.append(ChunkReader(path, blocks_checksum=chunk.blocks_checksum))
-        except BaseException:
-            for reader in readers:
-                reader.close()
-            raise
-        return readers
+    def _open_chunks(self, record: Record, readers: list[ChunkReader]) -> None:
+        """Adds to `readers`, which the caller closes."""
+        for chunk in record.chunks:
+            path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
+            readers.append(ChunkReader(path, blocks_checksum=chunk.blocks_checksum))
+            if readers[-1].footer.length != chunk.length:
+                raise DataCorrupt("a chunk file has another length than its record says: run `shoal fsck`")
+
+
+def close_all(readers: list[ChunkReader]) -> None:
+    for reader in readers:
+        reader.close()
 
 
 class StoredBody:
@@ -152,13 +160,14 @@ class StoredBody:
             end = begin + reader.footer.length
             offset, stop = max(start, begin) - begin, min(start + length, end) - begin
             while offset < stop:
-                piece = min(stop, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES) - offset
-                yield await asyncio.to_thread(self._read, reader, offset, piece)
+                block_end = (offset // reader.footer.block_bytes + 1) * reader.footer.block_bytes
+                piece = min(stop, block_end, offset + FRAME_BYTES) - offset
+                yield await in_thread(self._read, reader, offset, piece)
                 offset += piece
             begin = end
 
     def _read(self, reader: ChunkReader, offset: int, length: int) -> bytes:
-        block, file_id = offset // BLOCK_BYTES, reader.footer.chunk_id
+        block, file_id = offset // reader.footer.block_bytes, reader.footer.chunk_id
         known = self._window is not None and self._window.holds(file_id, block)
         data = reader.read(offset, length, verify=not known)
         if len(data) != length:
@@ -168,5 +177,4 @@ class StoredBody:
         return data
 
     async def close(self) -> None:
-        for reader in self._readers:
-            reader.close()
+        close_all(self._readers)

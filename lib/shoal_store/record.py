@@ -1,20 +1,14 @@
-"""The record of one version of an object, and how it lies in the index.
-
-Value = format (1 byte) ‖ XXH3-64 over key and body (8 bytes, big-endian) ‖ body (MessagePack array). LMDB has no
-of its own checksums; with the key inside, a record under the wrong key is found out too. Fields are only ever added
-at the end, with a default.
-"""
+"""The record of one version of an object: a sealed MessagePack array, whose fields are only ever added at the end."""
 
 from __future__ import annotations
 
 import msgspec
-import xxhash
 
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import Checksum, ObjectInfo, Version
+from shoal_store.sealed import seal, unseal
 
 FORMAT = 1
-HEAD_BYTES = 9
 
 
 class ChunkPlace(msgspec.Struct, array_like=True, frozen=True):
@@ -48,10 +42,16 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     version: bytes = b""
     sequence: int = 0
     modified_ns: int = 0
+    delete_marker: bool = False
+    """In `versions` only: here the object was deleted. It has no bytes."""
 
     @property
     def inline(self) -> bool:
-        return not self.chunks
+        return not self.chunks and not self.delete_marker
+
+    def named(self, name: str) -> Record:
+        """For a key that does not hold the whole name."""
+        return msgspec.structs.replace(self, name=name)
 
     def info(self, name: str, location: str) -> ObjectInfo:
         checksum = Checksum(self.checksum_type, self.checksum_value) if self.checksum_value else None
@@ -74,19 +74,17 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 def encode_record(key: bytes, record: Record) -> bytes:
-    body = _encoder.encode(record)
-    return bytes((FORMAT,)) + xxhash.xxh3_64_digest(key + body) + body
+    return seal(key, _encoder.encode(record), format=FORMAT)
 
 
 def decode_record(key: bytes, value: bytes | memoryview) -> Record:
     """Raises DataCorrupt for anything that was not written by `encode_record` under this key."""
-    value = bytes(value)
-    body = value[HEAD_BYTES:]
-    if len(value) < HEAD_BYTES or xxhash.xxh3_64_digest(key + body) != value[1:HEAD_BYTES]:
-        raise DataCorrupt("a record of the index fails its checksum: run `shoal fsck`", key=key.hex()[:64])
-    if value[0] != FORMAT:
-        raise DataCorrupt(f"a record of the index has format {value[0]}; this Shoal knows {FORMAT}")
     try:
-        return _decoder.decode(body)
+        return _decoder.decode(unseal(key, value, format=FORMAT, what="a record"))
     except msgspec.MsgspecError as error:
         raise DataCorrupt("a record of the index cannot be decoded: run `shoal fsck`") from error
+
+
+def delete_marker(name: str) -> Record:
+    """`name` only when the key does not hold it."""
+    return Record(0, "", "none", "", "", {}, name=name, delete_marker=True)

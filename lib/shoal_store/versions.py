@@ -34,6 +34,12 @@ class VersionClock:
         return Version(self._last.to_bytes(CLOCK_BYTES) + self._node)
 
 
+def version_key(key: bytes, version: bytes) -> bytes:
+    """Where `versions` keeps an older version: behind its record's key, newest first. Never over LMDB's 511 bytes,
+    because keys end at 464; never in another name's way, because names hold no NUL."""
+    return key + b"\0" + inverted(version)
+
+
 def inverted(version: bytes) -> bytes:
     """Sorts newest first."""
     return bytes(255 - byte for byte in version)

@@ -1,25 +1,24 @@
-"""Writing a body: small ones stay in memory for the index, others stream into a chunk file."""
+"""Writing a body: small ones stay in memory for the index, others stream into chunk files."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-
-import xxhash
 
 from shoal_core.errors import SizeMismatch
 from shoal_core.objects import Bucket, PutRequest
-from shoal_store.chunkfile import BLOCK_BYTES, FORMAT, Birth, Footer, chunk_path, encode_footer
-from shoal_store.durability import storage_error, sync_data, sync_directory
+from shoal_store.chunkfile import BLOCK_BYTES, Birth
+from shoal_store.chunkwriter import ChunkWriter, create, put_in_place, write_all
 from shoal_store.hashing import ContentHashes
+from shoal_store.keys import encode_name, is_hashed, key_of
+from shoal_store.manifest import encode_manifest, manifest_path
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
 from shoal_store.record import ChunkPlace, Record
+from shoal_store.threads import in_thread
 
 INLINE_BYTES_MAX = 16 << 10
 
@@ -33,8 +32,10 @@ class Written:
     files: tuple[Path, ...]
 
     def discard(self) -> None:
+        """Blocks. What cannot be removed stays as an orphan."""
         for path in self.files:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 class BodyWriter:
@@ -42,117 +43,132 @@ class BodyWriter:
         self._mountpaths = mountpaths
         self._temporary = temporary
 
-    async def write(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> Written:
-        """Takes the body to its end. Leaves nothing when it raises."""
+    async def write(
+        self,
+        bucket: Bucket,
+        request: PutRequest,
+        body: AsyncIterator[bytes],
+        *,
+        chunk_bytes: int | None = None,
+    ) -> Written:
+        """Takes the body to its end, into one chunk or several of at most `chunk_bytes`. Leaves nothing when it
+        raises. Holds at most a block and a piece of the body in memory."""
         hashes = ContentHashes(bucket.properties.checksum_type, request.checksums)
-        limit = request.size
-        buffered, size, chunk = bytearray(), 0, None
+        files = BodyFiles(self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes)
+        buffered, size = bytearray(), 0
         try:
             async for piece in body:
                 size += len(piece)
-                if limit is not None and size > limit:
-                    raise wrong_size(limit, f"more than {limit}")
+                if request.size is not None and size > request.size:
+                    raise wrong_size(request.size, f"more than {request.size}")
                 buffered += piece
-                if chunk is None and size > INLINE_BYTES_MAX:
-                    chunk = await asyncio.to_thread(ChunkWriter, self._mountpaths, self._temporary)
-                if chunk is not None and len(buffered) >= BLOCK_BYTES:
-                    whole = len(buffered) // BLOCK_BYTES * BLOCK_BYTES
-                    blocks = bytes(buffered[:whole])
-                    del buffered[:whole]
-                    await asyncio.to_thread(take, blocks, chunk, hashes)
-            if limit is not None and size != limit:
-                raise wrong_size(limit, str(size))
-            if chunk is None:
+                if len(buffered) >= BLOCK_BYTES:
+                    full, buffered = buffered, bytearray()
+                    await in_thread(files.write, full)
+            if request.size is not None and size != request.size:
+                raise wrong_size(request.size, str(size))
+            if size <= INLINE_BYTES_MAX:
                 return inline(request, bytes(buffered), hashes)
-            return await asyncio.to_thread(finish, bucket, request, bytes(buffered), chunk, hashes)
-        except BaseException:
-            if chunk is not None:
-                chunk.abort()
+            return await in_thread(files.finish, buffered)
+        except (Exception, asyncio.CancelledError):
+            await in_thread(files.abort)
             raise
 
 
-class ChunkWriter:
-    """One chunk file in the making. Its methods block: call them in a thread."""
+class BodyFiles:
+    """The files of one body in the making. Its methods block: call them in a thread."""
 
-    def __init__(self, mountpaths: Mountpaths, temporary: TemporaryFolder) -> None:
-        self._folder = mountpaths.next_for_chunk()
-        self.file_id = secrets.token_bytes(16)
-        self._temporary = temporary.path(self._folder.id) / self.file_id.hex()
-        self.path = chunk_path(self._folder.path, self.file_id)
-        self._checksums = bytearray()
-        self.length = 0
-        self._file: BinaryIO | None = self._temporary.open("xb", buffering=0)
+    def __init__(
+        self,
+        mountpaths: Mountpaths,
+        temporary: TemporaryFolder,
+        bucket: Bucket,
+        request: PutRequest,
+        hashes: ContentHashes,
+        chunk_bytes: int | None,
+    ) -> None:
+        self._mountpaths = mountpaths
+        self._temporary = temporary
+        self._bucket = bucket
+        self._request = request
+        self._hashes = hashes
+        self._chunk_bytes = chunk_bytes
+        self._synced = bucket.properties.durability == "fsync"
+        self._size = 0
+        self._chunk: ChunkWriter | None = None
+        self._places: list[ChunkPlace] = []
+        self._finished: list[Path] = []
 
-    def write(self, data: bytes) -> None:
-        """Whole blocks, but for the last call."""
-        assert self._file is not None
+    def write(self, data: bytearray) -> None:
+        self._hashes.update(data)
         view = memoryview(data)
-        for start in range(0, len(view), BLOCK_BYTES):
-            self._checksums += xxhash.xxh3_64_digest(view[start : start + BLOCK_BYTES])
-        self.length += len(view)
-        try:
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            raise storage_error(error, "writing a chunk failed") from error
+        while view:
+            if self._chunk is None:
+                folder = self._mountpaths.next_for_chunk()
+                self._chunk = ChunkWriter(folder, self._temporary.path(folder.id), position=self._size)
+            room = len(view) if self._chunk_bytes is None else self._chunk_bytes - self._chunk.length
+            part, view = view[:room], view[room:]
+            self._chunk.write(part)
+            self._size += len(part)
+            if view:
+                self._finish_chunk("", "", "")
 
-    def finish(self, birth: Birth, *, synced: bool) -> ChunkPlace:
-        """After this the chunk is durable under its final name; `abort` still removes it."""
-        assert self._file is not None
-        footer = Footer(FORMAT, self.file_id, "", 0, self.length, BLOCK_BYTES, bytes(self._checksums), birth)
-        try:
-            view = memoryview(encode_footer(footer))
-            while view:
-                view = view[self._file.write(view) :]
-            if synced:
-                sync_data(self._file.fileno(), "chunk data")
-            self._file.close()
-            self._file = None
-            os.rename(self._temporary, self.path)
-        except OSError as error:
-            raise storage_error(error, "finishing a chunk failed") from error
-        if synced:
-            sync_directory(self.path.parent, "chunk name")
-        return ChunkPlace(self._folder.id, self.file_id, self.length, footer.blocks_checksum)
+    def finish(self, rest: bytearray) -> Written:
+        """Raises ChecksumMismatch before anything has its final name, when there is one chunk."""
+        self.write(rest)
+        self._hashes.check()
+        record = record_of(self._request, self._size, self._hashes, ())
+        self._finish_chunk(record.etag, record.checksum_type, record.checksum_value)
+        record = record_of(self._request, self._size, self._hashes, tuple(self._places))
+        if len(self._places) > 1:
+            self._write_manifest(record)
+        return Written(record, None, tuple(self._finished))
 
     def abort(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._temporary.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        if self._chunk is not None:
+            self._chunk.abort()
+        for path in self._finished:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
+    def _finish_chunk(self, etag: str, checksum_type: str, checksum_value: str) -> None:
+        assert self._chunk is not None
+        request = self._request
+        birth = Birth(
+            self._bucket.id,
+            request.name,
+            request.content_type,
+            dict(request.metadata),
+            etag,
+            checksum_type,
+            checksum_value,
+            time.time_ns(),
+        )
+        self._places.append(self._chunk.finish(birth, synced=self._synced))
+        self._finished.append(self._chunk.path)
+        self._chunk = None
 
-def take(data: bytes, chunk: ChunkWriter, hashes: ContentHashes) -> None:
-    hashes.update(data)
-    chunk.write(data)
+    def _write_manifest(self, record: Record) -> None:
+        first = self._finished[0]
+        path = manifest_path(first)
+        temporary = self._temporary.path(record.chunks[0].mountpath) / path.name
+        name = encode_name(self._request.name)
+        key = key_of(self._bucket.id, name)
+        if is_hashed(key):
+            record = record.named(self._request.name)
+        self._finished.append(path)
+        try:
+            with create(temporary) as file:
+                write_all(file, memoryview(encode_manifest(key, record)))
+                put_in_place(file, temporary, path, what="manifest", synced=self._synced)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def inline(request: PutRequest, payload: bytes, hashes: ContentHashes) -> Written:
     hashes.update(payload)
     hashes.check()
     return Written(record_of(request, len(payload), hashes, ()), payload, ())
-
-
-def finish(
-    bucket: Bucket, request: PutRequest, rest: bytes, chunk: ChunkWriter, hashes: ContentHashes
-) -> Written:
-    if rest:
-        take(rest, chunk, hashes)
-    hashes.check()
-    kept = hashes.kept()
-    birth = Birth(
-        bucket.id,
-        request.name,
-        request.content_type,
-        dict(request.metadata),
-        request.etag or hashes.etag(),
-        kept.type,
-        kept.value,
-        time.time_ns(),
-    )
-    place = chunk.finish(birth, synced=bucket.properties.durability == "fsync")
-    return Written(record_of(request, chunk.length, hashes, (place,)), None, (chunk.path,))
 
 
 def record_of(

@@ -1,0 +1,44 @@
+"""Manifests: the record of an object of several chunks, in a file beside its first chunk, for a rebuild of the index.
+
+A chunk file says by itself whose it is, but not which other chunks complete the object. The manifest,
+`data/xx/<first chunk>.manifest`, is magic ‖ key length (u32, big-endian) ‖ key ‖ sealed record, with version, sequence
+and time as they were before the commit (empty and 0): it proves what was written, not that it was committed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from shoal_core.errors import DataCorrupt
+from shoal_store.chunkfile import chunk_path
+from shoal_store.record import Record, decode_record, encode_record
+
+MAGIC = b"SHOALmf1"
+HEAD = struct.Struct(">8sI")
+
+
+def manifest_path(first_chunk: Path) -> Path:
+    return first_chunk.with_name(f"{first_chunk.name}.manifest")
+
+
+def encode_manifest(key: bytes, record: Record) -> bytes:
+    return HEAD.pack(MAGIC, len(key)) + key + encode_record(key, record)
+
+
+def decode_manifest(content: bytes) -> tuple[bytes, Record]:
+    """Key and record. Raises DataCorrupt for anything that `encode_manifest` did not make."""
+    if len(content) < HEAD.size:
+        raise DataCorrupt("a manifest is truncated: run `shoal fsck`")
+    magic, length = HEAD.unpack_from(content)
+    key, value = content[HEAD.size : HEAD.size + length], content[HEAD.size + length :]
+    if magic != MAGIC or len(key) != length:
+        raise DataCorrupt("a manifest is damaged: run `shoal fsck`")
+    return key, decode_record(key, value)
+
+
+def files_of(record: Record, mountpath: Callable[[str], Path]) -> Iterable[Path]:
+    """Everything that goes from the disks when a version goes. The manifest first: it names the others."""
+    paths = [chunk_path(mountpath(chunk.mountpath), chunk.file_id) for chunk in record.chunks]
+    return [manifest_path(paths[0]), *paths] if len(paths) > 1 else paths

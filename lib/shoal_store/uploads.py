@@ -1,0 +1,64 @@
+"""The table `uploads`: multipart uploads that are under way, and the parts that they have so far.
+
+Key of an upload = bucket id (8 bytes) ‖ upload id (16 random bytes); of a part = that ‖ part number (u16, big-endian).
+So an upload and its parts lie together, in order, and go with their bucket. Values are sealed MessagePack arrays.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shoal_core.errors import DataCorrupt
+from shoal_core.objects import BucketId
+from shoal_store.record import ChunkPlace
+from shoal_store.sealed import seal, unseal
+
+FORMAT = 1
+UPLOAD_ID_BYTES = 16
+
+
+class Upload(msgspec.Struct, array_like=True, frozen=True):
+    """What was said of the object when its upload began."""
+
+    name: str
+    content_type: str
+    metadata: dict[str, str]
+    created_ns: int
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True):
+    """One part: it becomes a chunk of the object, or several."""
+
+    size: int
+    etag: str
+    checksum_type: str
+    checksum_value: str
+    modified_ns: int
+    chunks: tuple[ChunkPlace, ...]
+
+
+def upload_key(bucket_id: BucketId, upload_id: bytes) -> bytes:
+    assert len(upload_id) == UPLOAD_ID_BYTES
+    return bucket_id + upload_id
+
+
+def part_key(bucket_id: BucketId, upload_id: bytes, *, number: int) -> bytes:
+    return upload_key(bucket_id, upload_id) + number.to_bytes(2)
+
+
+def encode_upload(key: bytes, upload: Upload | Part) -> bytes:
+    return seal(key, msgspec.msgpack.encode(upload), format=FORMAT)
+
+
+def decode_upload(key: bytes, value: bytes | memoryview) -> Upload:
+    try:
+        return msgspec.msgpack.decode(unseal(key, value, format=FORMAT, what="an upload"), type=Upload)
+    except msgspec.MsgspecError as error:
+        raise DataCorrupt("an upload of the index cannot be decoded: run `shoal fsck`") from error
+
+
+def decode_part(key: bytes, value: bytes | memoryview) -> Part:
+    try:
+        return msgspec.msgpack.decode(unseal(key, value, format=FORMAT, what="a part"), type=Part)
+    except msgspec.MsgspecError as error:
+        raise DataCorrupt("a part of the index cannot be decoded: run `shoal fsck`") from error
