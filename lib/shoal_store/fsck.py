@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import lmdb
 import xxhash
 
 from shoal_core.errors import DataCorrupt, ShoalError
-from shoal_store.chunkfile import BLOCK_BYTES, ChunkReader, chunk_path
+from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.index import Index, Table
 from shoal_store.keys import BUCKET_ID_BYTES
-from shoal_store.record import Record, decode_record
+from shoal_store.manifest import decode_manifest, manifest_path
+from shoal_store.record import ChunkPlace, Record, decode_record
 
 FINDINGS_MAX = 1000
+BATCH = 1000
 Progress = Callable[[str, int], None]
 """Called with the mountpath and the number of objects looked at so far."""
 
@@ -23,8 +26,9 @@ Progress = Callable[[str, int], None]
 @dataclass(frozen=True, slots=True)
 class Finding:
     kind: str
-    """`damaged-record`, `damaged-payload`, `damaged-chunk`, `missing-chunk`, `keys-out-of-order`, `key-count`,
-    `orphan-chunk` or `orphan-payload`. Orphans cost space and nothing else."""
+    """`damaged-record`, `damaged-payload`, `damaged-chunk`, `damaged-manifest`, `missing-chunk`,
+    `keys-out-of-order`, `key-count`, `orphan-chunk`, `orphan-manifest` or `orphan-payload`. Orphans cost space and
+    nothing else; a damaged manifest costs nothing until the index has to be rebuilt."""
     mountpath: str
     what: str
     detail: str = ""
@@ -62,7 +66,7 @@ def verify(mountpaths: Mapping[str, Path], *, progress: Progress | None = None) 
     what it writes meanwhile may then show as an orphan."""
     report = Report()
     # Listed first: a file that appears later can then not be mistaken for an orphan.
-    files = {name: chunk_files(path) for name, path in mountpaths.items()}
+    files = {name: stored_files(path) for name, path in mountpaths.items()}
     named: set[tuple[str, bytes]] = set()
     for name, path in mountpaths.items():
         index = Index(name, path, writable=False)
@@ -71,15 +75,17 @@ def verify(mountpaths: Mapping[str, Path], *, progress: Progress | None = None) 
         finally:
             index.close()
     for name, found in files.items():
-        report.chunk_files += len(found)
-        for file_id in found:
-            if (name, file_id) not in named and chunk_path(mountpaths[name], file_id).exists():
-                report.add(Finding("orphan-chunk", name, file_id.hex()))
+        report.chunk_files += sum(not path.suffix for path in found)
+        for path in found:
+            if (name, bytes.fromhex(path.stem)) not in named and path.exists():
+                kind = "orphan-manifest" if path.suffix else "orphan-chunk"
+                report.add(Finding(kind, name, path.name))
     return report
 
 
 class IndexCheck:
-    """One index, and whatever its records name."""
+    """One index, and whatever its records name. First the index itself, in one snapshot; then, in batches, the chunk
+    files: reading them takes long, and LMDB could reuse no page as long as a transaction saw the old ones."""
 
     def __init__(
         self,
@@ -97,10 +103,16 @@ class IndexCheck:
         self._payloads: set[bytes] = set()
 
     def run(self) -> None:
+        tables = (self._index.records, self._index.versions)
         with self._index.read() as transaction:
-            for table in (self._index.records, self._index.versions):
+            for table in tables:
                 self._check_table(transaction, table)
             self._check_payloads(transaction)
+        for table in tables:
+            key = b""
+            while records := self._batch(table, after=key):
+                for key, record in records:
+                    self._check_files(table, key, record)
 
     def _check_table(self, transaction: lmdb.Transaction, table: Table) -> None:
         previous, count = b"", 0
@@ -114,50 +126,22 @@ class IndexCheck:
                     self._check_record(transaction, key, decode_record(key, value))
                 except DataCorrupt as error:
                     self._add("damaged-record", key, error.message)
-                if self._progress and count % 1000 == 0:
+                if self._progress and count % BATCH == 0:
                     self._progress(self._index.mountpath_id, self._report.objects)
         if count != (entries := transaction.stat(table)["entries"]):
             self._add("key-count", b"", f"{count} keys found, the tree says {entries}")
 
     def _check_record(self, transaction: lmdb.Transaction, key: bytes, record: Record) -> None:
-        self._report.objects += 1
+        self._report.objects += not record.delete_marker
         self._report.bytes += record.size
-        if record.inline:
-            place = key[:BUCKET_ID_BYTES] + record.version
-            self._payloads.add(place)
-            payload = transaction.get(place, db=self._index.payloads)
-            if payload is None or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
-                self._add("damaged-payload", key)
-        for chunk in record.chunks:
-            self._named.add((chunk.mountpath, chunk.file_id))
-            self._check_chunk(key, chunk.mountpath, chunk.file_id, chunk.blocks_checksum)
-
-    def _check_chunk(self, key: bytes, mountpath: str, file_id: bytes, blocks_checksum: int) -> None:
-        if mountpath not in self._mountpaths:
-            return self._add("missing-chunk", key, f"mountpath {mountpath} is not there")
-        try:
-            reader = ChunkReader(
-                chunk_path(self._mountpaths[mountpath], file_id), blocks_checksum=blocks_checksum
-            )
-        except FileNotFoundError:
-            # Replaced while we look, or really gone: a second look at the record tells.
-            if self._still_names(key, file_id):
-                self._add("missing-chunk", key, file_id.hex())
-            return None
-        except (OSError, ShoalError) as error:
-            return self._add("damaged-chunk", key, str(error))
-        try:
-            for offset in range(0, reader.footer.length, BLOCK_BYTES):
-                reader.read(offset, BLOCK_BYTES)
-        except (OSError, ShoalError) as error:
-            self._add("damaged-chunk", key, str(error))
-        finally:
-            reader.close()
-
-    def _still_names(self, key: bytes, file_id: bytes) -> bool:
-        with self._index.fresh_read() as transaction:
-            value = transaction.get(key, db=self._index.records)
-            return value is not None and any(c.file_id == file_id for c in decode_record(key, value).chunks)
+        self._named.update((chunk.mountpath, chunk.file_id) for chunk in record.chunks)
+        if not record.inline:
+            return
+        place = key[:BUCKET_ID_BYTES] + record.version
+        self._payloads.add(place)
+        payload = transaction.get(place, db=self._index.payloads)
+        if payload is None or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
+            self._add("damaged-payload", key)
 
     def _check_payloads(self, transaction: lmdb.Transaction) -> None:
         with transaction.cursor(db=self._index.payloads) as cursor:
@@ -165,10 +149,73 @@ class IndexCheck:
                 if bytes(key) not in self._payloads:
                     self._add("orphan-payload", bytes(key))
 
+    def _batch(self, table: Table, *, after: bytes) -> list[tuple[bytes, Record]]:
+        """The next records that name files. Damaged ones have been reported already."""
+        found: list[tuple[bytes, Record]] = []
+        with self._index.read() as transaction, transaction.cursor(db=table) as cursor:
+            more = cursor.set_range(after + b"\0") if after else cursor.first()
+            while more and len(found) < BATCH:
+                with suppress(DataCorrupt):
+                    record = decode_record(key := bytes(cursor.key()), cursor.value())
+                    if record.chunks:
+                        found.append((key, record))
+                more = cursor.next()
+        return found
+
+    def _check_files(self, table: Table, key: bytes, record: Record) -> None:
+        self._named.update((chunk.mountpath, chunk.file_id) for chunk in record.chunks)
+        for chunk in record.chunks:
+            if chunk.mountpath not in self._mountpaths:
+                return self._add("missing-chunk", key, f"mountpath {chunk.mountpath} is not there")
+        try:
+            for chunk in record.chunks:
+                check_chunk(chunk_path(self._mountpaths[chunk.mountpath], chunk.file_id), chunk)
+            if len(record.chunks) > 1:
+                self._check_manifest(key, record)
+        except FileNotFoundError as error:
+            # Replaced while we look, or really gone: a second look at the record tells.
+            if self._still_there(table, key, record):
+                kind = "damaged-manifest" if str(error.filename).endswith(".manifest") else "missing-chunk"
+                self._add(kind, key, str(error.filename))
+        except (OSError, ShoalError) as error:
+            self._add("damaged-chunk", key, str(error))
+
+    def _check_manifest(self, key: bytes, record: Record) -> None:
+        first = record.chunks[0]
+        path = manifest_path(chunk_path(self._mountpaths[first.mountpath], first.file_id))
+        try:
+            found = decode_manifest(path.read_bytes())[1]
+        except DataCorrupt as error:
+            return self._add("damaged-manifest", key, error.message)
+        if found.chunks != record.chunks:
+            self._add("damaged-manifest", key, "it names other chunks than the record")
+
+    def _still_there(self, table: Table, key: bytes, record: Record) -> bool:
+        with self._index.read() as transaction:
+            value = transaction.get(key, db=table)
+            return value is not None and decode_record(key, value).chunks == record.chunks
+
     def _add(self, kind: str, key: bytes, detail: str = "") -> None:
         name = key[BUCKET_ID_BYTES:].decode("utf-8", "replace")
         self._report.add(Finding(kind, self._index.mountpath_id, name, detail))
 
 
-def chunk_files(mountpath: Path) -> list[bytes]:
-    return [bytes.fromhex(path.name) for path in (mountpath / "data").glob("??/*") if len(path.name) == 32]
+def check_chunk(path: Path, chunk: ChunkPlace) -> None:
+    """Reads all of it. Raises FileNotFoundError, another OSError or DataCorrupt."""
+    reader = ChunkReader(path, blocks_checksum=chunk.blocks_checksum)
+    try:
+        if reader.footer.length != chunk.length:
+            raise DataCorrupt(f"the chunk has {reader.footer.length} bytes, its record says {chunk.length}")
+        for offset in range(0, reader.footer.length, reader.footer.block_bytes):
+            reader.read(offset, reader.footer.block_bytes)
+    finally:
+        reader.close()
+
+
+def stored_files(mountpath: Path) -> list[Path]:
+    """Chunk files and manifests; anything else under data/ is not Shoal's."""
+    return [
+        path
+        for path in (mountpath / "data").glob("??/*")
+        if len(path.stem) == 32 and path.suffix in ("", ".manifest")
+    ]

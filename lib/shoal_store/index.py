@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -73,16 +72,6 @@ class Index:
             ) from error
         except (lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
             raise DataCorrupt(f"the index of {self.path} is damaged ({error}): run `shoal fsck`") from error
-
-    @contextmanager
-    def fresh_read(self) -> Iterator[lmdb.Transaction]:
-        """A newer snapshot while this thread holds one: LMDB allows one a thread, so another takes it."""
-        with ThreadPoolExecutor(1) as thread:
-            transaction = thread.submit(self._environment.begin, buffers=True).result()
-            try:
-                yield transaction
-            finally:
-                thread.submit(transaction.abort).result()
 
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:

@@ -8,8 +8,8 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 import pytest
 import requests
 from aistore import Client
-from support.cluster import Cluster
 
+from support.cluster import Cluster
 from support.workload import wait_until
 
 pytestmark = pytest.mark.slow
