@@ -15,6 +15,7 @@ from shoal.cluster.v1.cluster_pb2 import GetClusterMapRequest, WatchClusterMapRe
 from shoal.cluster.v1.cluster_pb2_grpc import ClusterServiceStub
 from shoal.common.v1.common_pb2 import BucketReference
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
+from shoal_store.chunkfile import BLOCK_BYTES
 from support.buckets import create_bucket, delete_bucket, finished
 from support.node import NodeProcess, Nodes
 from support.uploads import frame, get, put, reason, specification
@@ -133,7 +134,8 @@ async def test_a_client_that_vanishes_in_the_middle_of_an_upload_leaves_nothing(
         await put(ObjectServiceStub(channel), BUCKET, "v", data=b"old")
         call = ObjectServiceStub(channel).PutObject()
         await call.write(specification(BUCKET, "v"))
-        await call.write(frame(0, LARGE))
+        # A full block: less than that waits in memory.
+        await call.write(frame(0, bytes(BLOCK_BYTES)))
         await until(lambda: unfinished(temporary) != [])
         call.cancel()
         await until(lambda: unfinished(temporary) == [])
