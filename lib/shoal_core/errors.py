@@ -6,11 +6,13 @@
         x ChecksumMismatch     the bytes are not those the caller (or the disk) promised
         x SizeMismatch         the body is shorter or longer than announced
         x RangeNotSatisfiable  the range lies outside the object
+        x InvalidPart          a part named at the end of an upload is not there, or is another
     + Unauthenticated          no proof of who is calling
     + PermissionDenied         known, but not allowed
     + NotFound
         x BucketNotFound
         x ObjectNotFound
+        x UploadNotFound       no such multipart upload, or it is complete or aborted
         x JobNotFound
         x MemberNotFound
     + AlreadyExists
@@ -68,6 +70,10 @@ class RangeNotSatisfiable(InvalidArgument):
     """`metadata["size"]` holds the object's size in bytes, for `Content-Range: bytes */size`."""
 
 
+class InvalidPart(InvalidArgument):
+    pass
+
+
 class Unauthenticated(ShoalError):
     pass
 
@@ -85,6 +91,10 @@ class BucketNotFound(NotFound):
 
 
 class ObjectNotFound(NotFound):
+    pass
+
+
+class UploadNotFound(NotFound):
     pass
 
 

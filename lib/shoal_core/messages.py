@@ -126,6 +126,7 @@ def object_to_message(info: ObjectInfo) -> object_pb2.Object:
         content_type=info.content_type,
         metadata=info.metadata,
         location=info.location,
+        headers=info.headers,
     )
 
 
@@ -141,6 +142,7 @@ def object_from_message(message: object_pb2.Object) -> ObjectInfo:
         content_type=message.content_type,
         metadata=dict(message.metadata),
         location=message.location,
+        headers=dict(message.headers),
     )
 
 

@@ -6,7 +6,7 @@ Handlers check, call the store and fill the answer; the gate in front of them (`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
@@ -77,7 +77,7 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
     async def PutObject(self, request_iterator: Uploads, context: Context) -> object_pb2.PutObjectResponse:
         uploaded = UploadedBody(request_iterator, idle_seconds=self._idle_seconds)
         specification = await uploaded.specification()
-        request = put_request(specification)
+        request = put_request(specification, late_headers=lambda: uploaded.finish_headers)
         bucket = await self._bucket(specification.bucket, specification.routing, Permission.PUT)
         async with aclosing(uploaded.chunks()) as body:
             info = await self._store.put(bucket, request, body)
@@ -145,6 +145,7 @@ class UploadedBody:
     def __init__(self, requests: Uploads, *, idle_seconds: float) -> None:
         self._requests = requests
         self._idle_seconds = idle_seconds
+        self.finish_headers: Mapping[str, str] = {}
 
     async def specification(self) -> object_pb2.PutObjectSpecification:
         first = await self._next()
@@ -162,6 +163,8 @@ class UploadedBody:
                     received += len(request.frame.data)
                 case "finish":
                     check_finish(request.finish, received=received)
+                    self.finish_headers = dict(request.finish.headers)
+                    check_headers({}, self.finish_headers)
                     return
                 case other:
                     raise InvalidArgument(f"an upload holds frames and a finish, not {other or 'nothing'}")
@@ -203,18 +206,16 @@ def check_finish(finish: object_pb2.PutObjectFinish, *, received: int) -> None:
         )
 
 
-def put_request(specification: object_pb2.PutObjectSpecification) -> PutRequest:
+def put_request(
+    specification: object_pb2.PutObjectSpecification, *, late_headers: Callable[[], Mapping[str, str]] = dict
+) -> PutRequest:
     """The specification as the store takes it. Raises InvalidArgument."""
     if specification.HasField("size") and specification.size < 0:
         raise InvalidArgument(f"size is {specification.size}; it must not be negative", field="size")
     if specification.etag and current_principal().kind != "node":
         raise PermissionDenied("only nodes of the cluster set an etag; leave it out", field="etag")
-    metadata = dict(specification.metadata)
-    metadata_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
-    if metadata_bytes > METADATA_BYTES_MAX:
-        raise InvalidArgument(
-            f"metadata has {metadata_bytes} bytes; at most {METADATA_BYTES_MAX} are kept", field="metadata"
-        )
+    metadata, headers = dict(specification.metadata), dict(specification.headers)
+    check_headers(metadata, headers)
     check_checksums(specification)
     return PutRequest(
         name=specification.name,
@@ -224,7 +225,20 @@ def put_request(specification: object_pb2.PutObjectSpecification) -> PutRequest:
         checksums=tuple(messages.checksum_from_message(each) for each in specification.checksums),
         etag=specification.etag or None,
         preconditions=messages.preconditions_from_message(specification.preconditions),
+        headers=headers,
+        md5_etag=specification.md5_etag,
+        late_headers=late_headers,
     )
+
+
+def check_headers(metadata: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    size = sum(
+        len(key.encode()) + len(value.encode()) for key, value in [*metadata.items(), *headers.items()]
+    )
+    if size > METADATA_BYTES_MAX:
+        raise InvalidArgument(
+            f"metadata has {size} bytes; at most {METADATA_BYTES_MAX} are kept", field="metadata"
+        )
 
 
 def check_checksums(specification: object_pb2.PutObjectSpecification) -> None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
@@ -87,6 +87,9 @@ class ObjectInfo:
     """The user's own pairs."""
     location: str = ""
     """Target and mountpath that hold the record, as `t[<target id>]:<mountpath id>`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """HTTP headers that belong to the content and go back with it, lower-case: `content-encoding`, `cache-control`,
+    `x-amz-checksum-crc32` ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,12 @@ class PutRequest:
     etag: str | None = None
     """None: the store gives one from the content."""
     preconditions: Preconditions = NO_PRECONDITIONS
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As in `ObjectInfo.headers`."""
+    md5_etag: bool = False
+    """The etag that the store gives is the MD5 of the content, as S3's clients expect."""
+    late_headers: Callable[[], Mapping[str, str]] = dict
+    """More `headers`, asked for when the body has ended: what only its trailers told."""
 
 
 @dataclass(frozen=True, slots=True)

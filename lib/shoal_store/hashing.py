@@ -30,10 +30,11 @@ HASHES: dict[str, Callable[[], Hash]] = {
 class ContentHashes:
     """The checksums owed for one body: the bucket's, the client's, and XXH3 for the etag."""
 
-    def __init__(self, kept: str, promised: Iterable[Checksum]) -> None:
+    def __init__(self, kept: str, promised: Iterable[Checksum], *, md5_etag: bool = False) -> None:
         self._promised = tuple(promised)
         self._kept = "" if kept == "none" else kept
-        wanted = {checksum.type for checksum in self._promised} | ({self._kept} if self._kept else set())
+        self._etag_type = "md5" if md5_etag else ""
+        wanted = {checksum.type for checksum in self._promised} | {self._kept, self._etag_type} - {""}
         if unknown := wanted - HASHES.keys():
             raise InvalidArgument(
                 f"checksum type {sorted(unknown)[0]!r} is not known; use one of {', '.join(HASHES)}"
@@ -47,7 +48,7 @@ class ContentHashes:
             hash.update(data)
 
     def etag(self) -> str:
-        return self._etag.hexdigest()
+        return self._hashes[self._etag_type].hexdigest() if self._etag_type else self._etag.hexdigest()
 
     def xxh3(self) -> int:
         return self._etag.intdigest()

@@ -44,6 +44,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     modified_ns: int = 0
     delete_marker: bool = False
     """In `versions` only: here the object was deleted. It has no bytes."""
+    headers: dict[str, str] = {}
+    """HTTP headers that belong to the content."""
 
     @property
     def inline(self) -> bool:
@@ -66,6 +68,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
             content_type=self.content_type,
             metadata=self.metadata,
             location=location,
+            headers=self.headers,
         )
 
 

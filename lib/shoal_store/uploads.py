@@ -24,6 +24,8 @@ class Upload(msgspec.Struct, array_like=True, frozen=True):
     content_type: str
     metadata: dict[str, str]
     created_ns: int
+    headers: dict[str, str] = {}
+    """HTTP headers that belong to the content."""
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
@@ -35,6 +37,8 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     checksum_value: str
     modified_ns: int
     chunks: tuple[ChunkPlace, ...]
+    headers: dict[str, str] = {}
+    """The client's checksums of this part, as `x-amz-checksum-*`."""
 
 
 def upload_key(bucket_id: BucketId, upload_id: bytes) -> bytes:

@@ -53,7 +53,7 @@ class BodyWriter:
     ) -> Written:
         """Takes the body to its end, into one chunk or several of at most `chunk_bytes`. Leaves nothing when it
         raises. Holds at most a block and a piece of the body in memory."""
-        hashes = ContentHashes(bucket.properties.checksum_type, request.checksums)
+        hashes = ContentHashes(bucket.properties.checksum_type, request.checksums, md5_etag=request.md5_etag)
         files = BodyFiles(self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes)
         buffered, size = bytearray(), 0
         try:
@@ -184,6 +184,7 @@ def record_of(
         metadata=dict(request.metadata),
         chunks=chunks,
         payload_checksum=0 if chunks else hashes.xxh3(),
+        headers={**request.headers, **request.late_headers()},
     )
 
 

@@ -72,7 +72,7 @@ class RemoteObjectStore:
             self._stub.PutObject(metadata=stream_metadata()), peer=self._peer, idle_seconds=self._idle_seconds
         )
         try:
-            response = await self._send(upload, self._specification(bucket, request), body)
+            response = await self._send(upload, bucket, request, body)
         except BaseException:
             # Also when the body itself fails: a stream without its finish message leaves no trace.
             upload.cancel()
@@ -82,15 +82,18 @@ class RemoteObjectStore:
     async def _send(
         self,
         upload: Upload[PutObjectRequest, PutObjectResponse],
-        specification: PutObjectSpecification,
+        bucket: Bucket,
+        request: PutRequest,
         body: AsyncIterator[bytes],
     ) -> PutObjectResponse:
-        await upload.write(PutObjectRequest(specification=specification))
+        await upload.write(PutObjectRequest(specification=self._specification(bucket, request)))
         sent = 0
         async for frame in frames_of(body):
             await upload.write(PutObjectRequest(frame=frame))
             sent += len(frame.data)
-        await upload.write(PutObjectRequest(finish=PutObjectFinish(size=sent)))
+        await upload.write(
+            PutObjectRequest(finish=PutObjectFinish(size=sent, headers=request.late_headers()))
+        )
         return await upload.finish()
 
     async def open(
@@ -195,6 +198,8 @@ class RemoteObjectStore:
             preconditions=messages.preconditions_to_message(request.preconditions),
             routing=self._routing(bucket),
             etag=request.etag or "",
+            headers=request.headers,
+            md5_etag=request.md5_etag,
         )
 
     def _routing(self, bucket: Bucket) -> Routing | None:

@@ -133,6 +133,19 @@ class ObjectStoreContract:
         assert (body.info, body.range) == (written, None)
         await body.close()
 
+    @pytest.mark.parametrize("size", [5, 100_000, 3 * FRAME_BYTES])
+    async def test_headers_are_kept_also_those_known_at_the_end_and_the_etag_is_the_md5_if_asked(
+        self, store: ObjectStore, size: int
+    ) -> None:
+        data, late = os.urandom(size), {"x-amz-checksum-crc32": "q1w2"}
+        request = PutRequest(
+            "name", headers={"content-encoding": "gzip"}, late_headers=lambda: late, md5_etag=True
+        )
+        written = await store.put(BUCKET, request, pieces(data))
+        assert written.headers == {"content-encoding": "gzip", "x-amz-checksum-crc32": "q1w2"}
+        assert written.etag == hashlib.md5(data).hexdigest()
+        assert await store.head(BUCKET, "name") == written
+
     async def test_overwrite_replaces_and_grows_version_and_sequence(self, store: ObjectStore) -> None:
         first = await put(store, "name", b"first")
         second = await put(store, "name", os.urandom(100_000))

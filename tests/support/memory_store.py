@@ -64,12 +64,13 @@ class MemoryObjectStore:
             size=len(data),
             version=Version(time.time_ns().to_bytes(8) + self._versions.to_bytes(4)),
             sequence=known.sequence + 1 if known else 1,
-            etag=request.etag or str(xxhash.xxh3_128_hexdigest(data)),
+            etag=request.etag or content_etag(request, data),
             checksum=kept_checksum(bucket, data),
             modified_ns=time.time_ns(),
             content_type=request.content_type,
             metadata=dict(request.metadata),
             location=self._location,
+            headers={**request.headers, **request.late_headers()},
         )
         self._objects[bucket.id, request.name] = info, data
         return info
@@ -199,6 +200,10 @@ def check_conditions(conditions: Preconditions, info: ObjectInfo | None, *, read
             raise kind("if_none_match does not hold", condition="if_none_match")
     elif reading and since is not None and info is not None and info.modified_ns // 10**9 <= since // 10**9:
         raise NotModified("it was not modified since", condition="if_modified_since")
+
+
+def content_etag(request: PutRequest, data: bytes) -> str:
+    return hashlib.md5(data).hexdigest() if request.md5_etag else str(xxhash.xxh3_128_hexdigest(data))
 
 
 def matches(etags: tuple[str, ...], info: ObjectInfo | None) -> bool:

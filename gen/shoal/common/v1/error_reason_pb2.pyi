@@ -82,6 +82,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A setting that cannot work. FAILED_PRECONDITION."""
     ERROR_REASON_INTERNAL_ERROR: _ErrorReason.ValueType  # 29
     """A bug in Shoal: report it with the request id. INTERNAL."""
+    ERROR_REASON_INVALID_PART: _ErrorReason.ValueType  # 30
+    """A part named at the end of a multipart upload is not there, or is another. INVALID_ARGUMENT. Example metadata: {"part": "3"}."""
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ErrorReason.ValueType  # 31
+    """No such multipart upload, or it is complete or aborted. NOT_FOUND."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """`ErrorInfo.reason` is the name of one of these values without its `ERROR_REASON_` prefix; `ErrorInfo.domain` is `shoal`."""
@@ -146,4 +150,8 @@ ERROR_REASON_CONFIGURATION_ERROR: ErrorReason.ValueType  # 28
 """A setting that cannot work. FAILED_PRECONDITION."""
 ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 29
 """A bug in Shoal: report it with the request id. INTERNAL."""
+ERROR_REASON_INVALID_PART: ErrorReason.ValueType  # 30
+"""A part named at the end of a multipart upload is not there, or is another. INVALID_ARGUMENT. Example metadata: {"part": "3"}."""
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 31
+"""No such multipart upload, or it is complete or aborted. NOT_FOUND."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
