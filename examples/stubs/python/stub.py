@@ -71,6 +71,8 @@ def main() -> None:
         try:
             download(store, "dogs/1.raw")
         except grpc.RpcError as error:
+            if reason(error) != "OBJECT_NOT_FOUND":
+                raise
             print(f"python: {SIZE} bytes put, got and listed; then {reason(error)}")
 
 
