@@ -125,6 +125,7 @@ RPC_PERMISSIONS: Mapping[str, Permission | NodeOnly] = {
     "/shoal.job.v1.JobService/ListJobs": Permission.SHOW_CLUSTER,
     "/shoal.object.v1.ObjectService/PutObject": Permission.PUT,
     "/shoal.object.v1.ObjectService/GetObject": Permission.GET,
+    "/shoal.object.v1.ObjectService/DownloadObject": Permission.GET,
     "/shoal.object.v1.ObjectService/HeadObject": Permission.HEAD_OBJECT,
     "/shoal.object.v1.ObjectService/DeleteObject": Permission.DELETE_OBJECT,
     "/shoal.object.v1.ObjectService/ListObjects": Permission.LIST_OBJECTS,

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from crc32c import crc32c
+from google.api import httpbody_pb2
 
 from shoal.common.v1 import common_pb2
 from shoal.object.v1 import object_pb2, object_pb2_grpc
@@ -101,6 +102,23 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
                 frame = object_pb2.Frame(offset=offset, data=data, crc32c=crc32c(data))
                 yield object_pb2.GetObjectResponse(frame=frame)
                 offset += len(data)
+        finally:
+            await body.close()
+
+    async def DownloadObject(
+        self, request: object_pb2.DownloadObjectRequest, context: Context
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        wanted = range_request(request)
+        bucket = await self._bucket(request.bucket, request.routing, Permission.GET)
+        preconditions = messages.preconditions_from_message(request.preconditions)
+        body = await self._store.open(bucket, request.name, range=wanted, preconditions=preconditions)
+        content_type = body.info.content_type
+        try:
+            async for data in body.chunks():
+                yield httpbody_pb2.HttpBody(content_type=content_type, data=data)
+                content_type = ""
+            if content_type:
+                yield httpbody_pb2.HttpBody(content_type=content_type)
         finally:
             await body.close()
 
@@ -251,7 +269,9 @@ def check_checksums(specification: object_pb2.PutObjectSpecification) -> None:
         raise InvalidArgument("several checksums of one type were given; send one of each", field="checksums")
 
 
-def range_request(request: object_pb2.GetObjectRequest) -> RangeRequest | None:
+def range_request(
+    request: object_pb2.GetObjectRequest | object_pb2.DownloadObjectRequest,
+) -> RangeRequest | None:
     if request.length < 0:
         raise InvalidArgument(f"length is {request.length}; it must not be negative", field="length")
     if request.offset < 0:

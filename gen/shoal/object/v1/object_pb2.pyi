@@ -547,6 +547,54 @@ class GetObjectResponse(_message.Message):
 Global___GetObjectResponse: _TypeAlias = GetObjectResponse  # noqa: Y015
 
 @_typing.final
+class DownloadObjectRequest(_message.Message):
+    """Asks for an object's bytes as an HTTP body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    ROUTING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The object's name."""
+    offset: _builtins.int
+    """First byte wanted. Negative: that many bytes from the end, and `length` must be 0."""
+    length: _builtins.int
+    """Bytes wanted, cut at the object's end; 0 means all that follow."""
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """The bucket."""
+
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Conditions on the current version."""
+
+    @_builtins.property
+    def routing(self) -> Global___Routing:
+        """For callers that route by themselves."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        length: _builtins.int = ...,
+        preconditions: Global___Preconditions | None = ...,
+        routing: Global___Routing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "preconditions", b"preconditions", "routing", b"routing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "length", b"length", "name", b"name", "offset", b"offset", "preconditions", b"preconditions", "routing", b"routing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadObjectRequest: _TypeAlias = DownloadObjectRequest  # noqa: Y015
+
+@_typing.final
 class HeadObjectRequest(_message.Message):
     """Asks for an object's record."""
 

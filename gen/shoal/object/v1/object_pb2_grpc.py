@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from shoal.object.v1 import object_pb2 as shoal_dot_object_dot_v1_dot_object__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -46,6 +47,11 @@ class ObjectServiceStub:
                 request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.GetObjectRequest.SerializeToString,
                 response_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.GetObjectResponse.FromString,
                 _registered_method=True)
+        self.DownloadObject = channel.unary_stream(
+                '/shoal.object.v1.ObjectService/DownloadObject',
+                request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.DownloadObjectRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.HeadObject = channel.unary_unary(
                 '/shoal.object.v1.ObjectService/HeadObject',
                 request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.HeadObjectRequest.SerializeToString,
@@ -84,6 +90,14 @@ class ObjectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadObject(self, request, context):
+        """Read the bytes of an object or of a range of it as an HTTP body, for callers that speak JSON: the first message holds
+        the media type, all hold bytes. A checksum that fails on the way ends the stream with DATA_CORRUPT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def HeadObject(self, request, context):
         """Return what is known of an object without its bytes.
         """
@@ -117,6 +131,11 @@ def add_ObjectServiceServicer_to_server(servicer, server):
                     servicer.GetObject,
                     request_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.GetObjectRequest.FromString,
                     response_serializer=shoal_dot_object_dot_v1_dot_object__pb2.GetObjectResponse.SerializeToString,
+            ),
+            'DownloadObject': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadObject,
+                    request_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.DownloadObjectRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'HeadObject': grpc.unary_unary_rpc_method_handler(
                     servicer.HeadObject,
@@ -190,6 +209,33 @@ class ObjectService:
             '/shoal.object.v1.ObjectService/GetObject',
             shoal_dot_object_dot_v1_dot_object__pb2.GetObjectRequest.SerializeToString,
             shoal_dot_object_dot_v1_dot_object__pb2.GetObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadObject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/shoal.object.v1.ObjectService/DownloadObject',
+            shoal_dot_object_dot_v1_dot_object__pb2.DownloadObjectRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

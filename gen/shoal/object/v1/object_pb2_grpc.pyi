@@ -4,6 +4,7 @@ isort:skip_file
 Objects: bytes with a name, in a bucket."""
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from shoal.object.v1 import object_pb2 as _object_pb2
 import abc as _abc_1
@@ -25,6 +26,10 @@ class ObjectServiceStub:
     GetObject: _aio.UnaryStreamMultiCallable[_object_pb2.GetObjectRequest, _object_pb2.GetObjectResponse]
     """Read one object or a range of it. The first message holds the record, then frames in order of offset.
     A checksum that fails on the way ends the stream with DATA_CORRUPT before the bad bytes are sent.
+    """
+    DownloadObject: _aio.UnaryStreamMultiCallable[_object_pb2.DownloadObjectRequest, _httpbody_pb2.HttpBody]
+    """Read the bytes of an object or of a range of it as an HTTP body, for callers that speak JSON: the first message holds
+    the media type, all hold bytes. A checksum that fails on the way ends the stream with DATA_CORRUPT.
     """
     HeadObject: _aio.UnaryUnaryMultiCallable[_object_pb2.HeadObjectRequest, _object_pb2.HeadObjectResponse]
     """Return what is known of an object without its bytes."""
@@ -56,6 +61,16 @@ class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_object_pb2.GetObjectResponse]:
         """Read one object or a range of it. The first message holds the record, then frames in order of offset.
         A checksum that fails on the way ends the stream with DATA_CORRUPT before the bad bytes are sent.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadObject(
+        self,
+        request: _object_pb2.DownloadObjectRequest,
+        context: _aio.ServicerContext[_object_pb2.DownloadObjectRequest, _abc.AsyncIterator[_httpbody_pb2.HttpBody]],
+    ) -> _abc.AsyncIterator[_httpbody_pb2.HttpBody]:
+        """Read the bytes of an object or of a range of it as an HTTP body, for callers that speak JSON: the first message holds
+        the media type, all hold bytes. A checksum that fails on the way ends the stream with DATA_CORRUPT.
         """
 
     @_abc_1.abstractmethod
