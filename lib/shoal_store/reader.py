@@ -22,6 +22,7 @@ from shoal_core.objects import (
 from shoal_core.placement import slot_of
 from shoal_store import conditions
 from shoal_store.chunkfile import ChunkReader, chunk_path
+from shoal_store.durability import storage_error
 from shoal_store.index import Index
 from shoal_store.keys import encode_name, key_of
 from shoal_store.listing import list_page
@@ -83,6 +84,11 @@ class StoreReader:
                         f"a chunk file of {bucket.reference}/{name} is missing: run `shoal fsck`"
                     ) from error
                 continue
+            except OSError as error:
+                close_all(readers)
+                raise storage_error(
+                    error, f"cannot open a chunk file of {bucket.reference}/{name}"
+                ) from error
             except BaseException:
                 close_all(readers)
                 raise
@@ -169,7 +175,10 @@ class StoredBody:
     def _read(self, reader: ChunkReader, offset: int, length: int) -> bytes:
         block, file_id = offset // reader.footer.block_bytes, reader.footer.chunk_id
         known = self._window is not None and self._window.holds(file_id, block)
-        data = reader.read(offset, length, verify=not known)
+        try:
+            data = reader.read(offset, length, verify=not known)
+        except OSError as error:
+            raise storage_error(error, f"cannot read chunk file {file_id.hex()}") from error
         if len(data) != length:
             raise DataCorrupt("a chunk file is shorter than its record says: run `shoal fsck`")
         if self._window is not None and not known:
