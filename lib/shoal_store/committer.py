@@ -7,7 +7,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,7 @@ from shoal_store.versions import VersionClock, version_key
 
 PENDING_MAX = 1024
 GROUP_MAX = 256
+FILE_ID_BYTES = 16
 
 
 class Authority(Protocol):
@@ -66,7 +67,7 @@ class IndexCommitter:
     """Runs from `start` to `stop`; `submit` may be called from the event loop given at the start."""
 
     def __init__(
-        self, index: Index, *, target: str, authority: Authority, folders: Callable[[str], Path]
+        self, index: Index, *, target: str, authority: Authority, folders: Mapping[str, Path]
     ) -> None:
         self._index = index
         self._target = target
@@ -136,6 +137,9 @@ class IndexCommitter:
             committed = True
             self._check_still_owner(group)
         except ShoalError as error:
+            if committed:
+                # Whatever failed behind the transaction, its records name the writers' files: they must stay.
+                error.metadata["outcome"] = "unknown"
             fail(group, error)
         except Exception as error:
             fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
@@ -145,7 +149,7 @@ class IndexCommitter:
 
     def _check_still_owner(self, group: Sequence[Pending]) -> None:
         """A process that was stopped for a while must not speak for an owner that it no longer is."""
-        self._check_lease(outcome="unknown")
+        self._check_lease()
         with self._index.read() as transaction:
             owned = self._index.owned(transaction)
             lost = [
@@ -155,12 +159,11 @@ class IndexCommitter:
             ]
         fail(lost, LeaseLost(f"{self._target} lost the slot while it committed: repeat", outcome="unknown"))
 
-    def _check_lease(self, **metadata: str) -> None:
+    def _check_lease(self) -> None:
         if boottime_seconds() >= self._authority.deadline():
             raise LeaseLost(
                 f"{self._target} cannot prove its membership now and takes no writes: repeat after a pause",
                 target=self._target,
-                **metadata,
             )
 
     def _apply_one(self, transaction: lmdb.Transaction, pending: Pending) -> None:
@@ -183,7 +186,7 @@ class IndexCommitter:
 
     def _check(self, transaction: lmdb.Transaction, pending: Pending) -> None:
         commit = pending.commit
-        check_shape(commit)
+        check_shape(commit, self._folders)
         self._index.check_owner(transaction, pending.slot)
         if not self._authority.is_current(commit.bucket):
             raise BucketNotFound("the bucket has been removed")
@@ -195,7 +198,7 @@ class IndexCommitter:
         record = stamped(commit.record, commit.name if is_hashed(key) else "", current, self._clock)
         if record.inline:
             payload = commit.payload or b""
-            if xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
+            if len(payload) != record.size or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
                 raise DataCorrupt("the payload does not match its checksum on arrival")
             transaction.put(commit.bucket_id + record.version, payload, db=self._index.payloads)
         self._retire(transaction, commit, key, current)
@@ -239,17 +242,22 @@ class IndexCommitter:
         """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
         for pending in group:
             if pending.retired is not None:
-                for path in files_of(pending.retired, self._folders):
+                for path in files_of(pending.retired, self._folders.__getitem__):
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)
 
 
-def check_shape(commit: Commit) -> None:
+def check_shape(commit: Commit, mountpath_ids: Container[str]) -> None:
     """Gateways send commits as bytes; one that makes no sense must not disturb the others of its group."""
     if len(commit.bucket_id) != BUCKET_ID_BYTES:
         raise InvalidArgument(f"a bucket id has {BUCKET_ID_BYTES} bytes, not {len(commit.bucket_id)}")
     if commit.kind == "put" and (commit.record is None or commit.record.delete_marker):
         raise InvalidArgument("a put without a record of the object")
+    chunks = commit.record.chunks if commit.record else ()
+    if any(chunk.mountpath not in mountpath_ids or len(chunk.file_id) != FILE_ID_BYTES for chunk in chunks):
+        raise InvalidArgument("a put that names a chunk file on no mountpath of this target")
+    if commit.record and chunks and sum(chunk.length for chunk in chunks) != commit.record.size:
+        raise InvalidArgument(f"a put whose chunks do not make up its {commit.record.size} bytes")
 
 
 def stamped(record: Record, name: str, current: Record | None, clock: VersionClock) -> Record:

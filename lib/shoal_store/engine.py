@@ -55,10 +55,9 @@ class Engine(OpenStore):
             self.close()
             raise
         self._authority = authority
+        paths = {folder.id: folder.path for folder in self.mountpaths.all}
         self._committers = {
-            mountpath_id: IndexCommitter(
-                index, target=target, authority=authority, folders=self.mountpaths.path
-            )
+            mountpath_id: IndexCommitter(index, target=target, authority=authority, folders=paths)
             for mountpath_id, index in self.indexes.items()
         }
         self.store = LocalObjectStore(self.reader, self.writer, self, epoch=lambda: 0)
