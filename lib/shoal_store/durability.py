@@ -24,13 +24,14 @@ def sync_data(descriptor: int, label: str) -> None:
 def sync_directory(path: Path, label: str) -> None:
     if label in SKIPPED:
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise storage_error(error, f"sync of the folder for {label} failed") from error
-    finally:
-        os.close(descriptor)
 
 
 def storage_error(error: OSError, what: str) -> OutOfSpace | Unavailable:

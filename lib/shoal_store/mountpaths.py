@@ -74,12 +74,13 @@ def sweep_temporary(mountpath: Path) -> int:
 
 
 def swept(folder: Path) -> bool:
-    """A folder that was just made may not be locked yet, so a young one is left for the next time."""
+    """A folder that was just made may not be locked yet, so a young one is left for the next time, as is whatever
+    cannot be locked: a file that is not ours, a folder on a disk so full that the lock's file cannot be made."""
     try:
         if time.time() - folder.stat().st_mtime < SETTLE_SECONDS:
             return False
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
