@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from shoal_store.record import ChunkPlace, Record, decode_record
 
 FINDINGS_MAX = 1000
 BATCH = 1000
+FILE_NAME = re.compile(r"[0-9a-f]{32}(\.manifest)?")
 Progress = Callable[[str, int], None]
 """Called with the mountpath and the number of objects looked at so far."""
 
@@ -26,9 +28,10 @@ Progress = Callable[[str, int], None]
 @dataclass(frozen=True, slots=True)
 class Finding:
     kind: str
-    """`damaged-record`, `damaged-payload`, `damaged-chunk`, `damaged-manifest`, `missing-chunk`,
+    """`damaged-index`, `damaged-record`, `damaged-payload`, `damaged-chunk`, `damaged-manifest`, `missing-chunk`,
     `keys-out-of-order`, `key-count`, `orphan-chunk`, `orphan-manifest` or `orphan-payload`. Orphans cost space and
-    nothing else; a damaged manifest costs nothing until the index has to be rebuilt."""
+    nothing else, as long as no record is damaged that may have named them; a damaged manifest costs nothing until
+    the index has to be rebuilt."""
     mountpath: str
     what: str
     detail: str = ""
@@ -68,14 +71,19 @@ def verify(mountpaths: Mapping[str, Path], *, progress: Progress | None = None) 
     # Listed first: a file that appears later can then not be mistaken for an orphan.
     files = {name: stored_files(path) for name, path in mountpaths.items()}
     named: set[tuple[str, bytes]] = set()
+    whole = True
     for name, path in mountpaths.items():
-        index = Index(name, path, writable=False)
         try:
-            IndexCheck(index, mountpaths, report, named, progress).run()
-        finally:
-            index.close()
+            with closing(Index(name, path, writable=False)) as index:
+                IndexCheck(index, mountpaths, report, named, progress).run()
+        except DataCorrupt as error:
+            whole = False
+            report.add(Finding("damaged-index", name, "index", error.message))
     for name, found in files.items():
         report.chunk_files += sum(not path.suffix for path in found)
+        if not whole:
+            # What the rest of the index would have named is not known, so nothing can be called an orphan.
+            continue
         for path in found:
             if (name, bytes.fromhex(path.stem)) not in named and path.exists():
                 kind = "orphan-manifest" if path.suffix else "orphan-chunk"
@@ -214,8 +222,4 @@ def check_chunk(path: Path, chunk: ChunkPlace) -> None:
 
 def stored_files(mountpath: Path) -> list[Path]:
     """Chunk files and manifests; anything else under data/ is not Shoal's."""
-    return [
-        path
-        for path in (mountpath / "data").glob("??/*")
-        if len(path.stem) == 32 and path.suffix in ("", ".manifest")
-    ]
+    return [path for path in (mountpath / "data").glob("??/*") if FILE_NAME.fullmatch(path.name)]
