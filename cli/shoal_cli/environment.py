@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import typer
 
@@ -11,6 +12,7 @@ from shoal_cli.supervisor.folder import DataFolder
 from shoal_cli.supervisor.state import ClusterState, running_state
 from shoal_cli.up import DEFAULT_DATA, DataOption
 from shoal_core.errors import ConfigurationError
+from shoal_core.s3_keys import DEFAULT_REGION, read_key
 
 EXIT_FAILED = 1
 
@@ -28,13 +30,17 @@ def env(data: DataOption = DEFAULT_DATA) -> None:
         raise typer.Exit(EXIT_FAILED) from error
     for name, value in variables(state).items():
         print_line(f"export {name}={shlex.quote(value)}")
-    print_line("# S3 (AWS_ENDPOINT_URL and keys) is not built yet; its variables will stand here.")
 
 
 def variables(state: ClusterState) -> dict[str, str]:
+    key = read_key(DataFolder(Path(state.data)).s3_key)
     return {
         "AIS_ENDPOINT": state.endpoint,
         "SHOAL_GRPC": state.grpc_address,
         "SHOAL_CA": state.ca,
         "SHOAL_DATA": state.data,
+        "AWS_ENDPOINT_URL": state.endpoint,
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_REGION": DEFAULT_REGION,
     }

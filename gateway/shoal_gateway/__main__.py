@@ -14,10 +14,11 @@ from shoal_core.host import host_id
 from shoal_core.node import Node, background, open_node
 from shoal_core.process import ready_file, run_service
 from shoal_core.rpc import Channels
+from shoal_core.s3_keys import AccessKeys
 from shoal_core.telemetry import configure_logging, get_logger
 from shoal_gateway.app import GatewayApplication
 from shoal_gateway.config import GatewayConfiguration
-from shoal_gateway.control import ProxyBuckets
+from shoal_gateway.control import Proxies, ProxyBuckets
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.http_server import HttpServer, listening_socket
 from shoal_gateway.parts import Parts
@@ -54,6 +55,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             LocalGuard(port=port, hosts=config.hosts),
             requests_max=config.requests_max,
             idle_timeout_seconds=config.idle_timeout_seconds,
+            keys=AccessKeys.load(config.s3_key_file) if config.s3_key_file else None,
+            region=config.s3_region,
         )
         started = asyncio.Event()
         server = HttpServer(application, listener, on_started=started.set)
@@ -91,6 +94,7 @@ async def connected_parts(
             cluster_map=lambda: view.current,
             node_id=config.id,
             host_id=host_id,
+            proxy=Proxies(channels, lambda: view.current).choose,
         )
     finally:
         await stores.close()

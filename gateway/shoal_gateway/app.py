@@ -1,7 +1,6 @@
 """The ASGI application: limits, guard and errors around the object path and FastAPI's routes.
 
-S3 under `/s3` and at the root, JSON transcoding and the console will be further branches of
-`GatewayApplication`.
+The console will be a further branch of `GatewayApplication`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from shoal_core.errors import ShoalError, TooBusy
+from shoal_core.s3_keys import DEFAULT_REGION, AccessKeys
 from shoal_core.telemetry import get_logger, request_id
 from shoal_gateway.call import CALL_KEY, Call, call_of, parse_query
-from shoal_gateway.exchange import ClientGone, Exchange
+from shoal_gateway.exchange import ClientGone, Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.parts import Parts
@@ -24,6 +24,8 @@ from shoal_gateway.rest.buckets import add_bucket_routes
 from shoal_gateway.rest.cluster import add_cluster_routes
 from shoal_gateway.rest.errors import answer_to
 from shoal_gateway.rest.objects import PREFIX as OBJECT_PREFIX, ObjectRoutes
+from shoal_gateway.s3.face import S3Face, is_s3, s3_failure
+from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_failure
 
 ABORT_KEY = "shoal.abort"
 """Where our HTTP protocol puts a function that cuts the connection."""
@@ -38,11 +40,20 @@ class GatewayApplication:
     """Everything that is answered on the HTTP port."""
 
     def __init__(
-        self, parts: Parts, guard: LocalGuard, *, requests_max: int, idle_timeout_seconds: float
+        self,
+        parts: Parts,
+        guard: LocalGuard,
+        *,
+        requests_max: int,
+        idle_timeout_seconds: float,
+        keys: AccessKeys | None = None,
+        region: str = DEFAULT_REGION,
     ) -> None:
         self._parts = parts
         self._guard = guard
         self._objects = ObjectRoutes(parts)
+        self.s3 = S3Face(parts, keys=keys or AccessKeys(), region=region)
+        self.json = JsonFace(parts.proxy)
         self.rest = rest_application(parts)
         self._requests_max = requests_max
         self._idle_timeout_seconds = idle_timeout_seconds
@@ -54,26 +65,33 @@ class GatewayApplication:
         call = Call.of(scope, node=self._parts.node_id)
         request_id.set(call.request_id)
         exchange = Exchange(call, receive, send, idle_timeout_seconds=self._idle_timeout_seconds)
-        is_object = call.raw_path.startswith(OBJECT_PREFIX)
+        surface = surface_of(call.raw_path)
         try:
-            await self._serve(call, scope, exchange, is_object=is_object)
+            await self._serve(call, scope, exchange, surface)
         except Exception as error:
-            await self._fail(error, scope, exchange)
+            await self._fail(error, scope, exchange, surface)
         finally:
-            surface = "objects" if is_object else "rest"
             method = call.method if call.method in KNOWN_METHODS else "other"
             REQUESTS.labels(surface, method, exchange.status).inc()
             SECONDS.labels(surface, method).observe(time.perf_counter() - began)
 
-    async def _serve(self, call: Call, scope: Scope, exchange: Exchange, *, is_object: bool) -> None:
+    async def _serve(self, call: Call, scope: Scope, exchange: Exchange, surface: str) -> None:
         if self._running >= self._requests_max:
             raise TooBusy(f"this gateway worker serves {self._requests_max} requests already: repeat shortly")
         self._running += 1
         IN_FLIGHT.inc()
         try:
-            call.principal = self._guard.authenticate(scope)
+            if surface == "json":
+                call.principal = self._guard.authenticate(scope)
+                await self.json(call, scope, exchange)
+                return
             call.query = parse_query(scope["query_string"])
-            if is_object:
+            if surface == "s3":
+                self._guard.admit(scope)
+                await self.s3(call, scope, exchange)
+                return
+            call.principal = self._guard.authenticate(scope)
+            if surface == "objects":
                 await self._objects(call, exchange)
             else:
                 scope[CALL_KEY] = call
@@ -82,21 +100,37 @@ class GatewayApplication:
             self._running -= 1
             IN_FLIGHT.dec()
 
-    async def _fail(self, error: Exception, scope: Scope, exchange: Exchange) -> None:
+    async def _fail(self, error: Exception, scope: Scope, exchange: Exchange, surface: str) -> None:
         call = exchange.call
         if isinstance(error, ClientGone):
             get_logger().info("client-gone", method=call.method, path=call.url_path)
-        failure = failure_of(error, call)
         if not exchange.started:
-            answer = answer_to(failure, call)
-            await exchange.answer(answer.status, answer.headers, answer.body)
+            await exchange.answer(*FAILURES.get(surface, rest_failure)(error, call))
             return
         # Half an answer is out: only a cut connection tells the client that the rest is missing.
-        get_logger().warning("answer-cut", path=call.url_path, kind=type(failure).__name__)
+        get_logger().warning("answer-cut", path=call.url_path, kind=type(error).__name__)
         abort = scope.get(ABORT_KEY)
         if abort is None:
             raise error
         abort()
+
+
+def surface_of(raw_path: bytes) -> str:
+    """Which face of the port a path belongs to."""
+    if raw_path.startswith(OBJECT_PREFIX):
+        return "objects"
+    if raw_path.startswith(JSON_PREFIX):
+        return "json"
+    return "s3" if is_s3(raw_path) else "rest"
+
+
+def rest_failure(error: Exception, call: Call) -> tuple[int, Headers, bytes]:
+    answer = answer_to(failure_of(error, call), call)
+    return answer.status, answer.headers, answer.body
+
+
+FAILURES = {"s3": s3_failure, "json": json_failure}
+"""What each face makes of a failed call; all others as AIStore."""
 
 
 def rest_application(parts: Parts) -> FastAPI:

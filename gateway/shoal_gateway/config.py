@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal_core.config import load_configuration
+from shoal_core.s3_keys import DEFAULT_REGION
 
 ENVIRONMENT_PREFIX = "SHOAL_GATEWAY"
 
@@ -31,6 +32,10 @@ class GatewayConfiguration:
     """Where HTTP is served; the workers of a host share it."""
     local_reads: bool = True
     """Read objects of targets on this host from their disks; false sends everything over gRPC."""
+    s3_key_file: Path | None = None
+    """The administrator's S3 key, as JSON; without it S3 answers nobody."""
+    s3_region: str = DEFAULT_REGION
+    """The region that S3 clients sign for."""
     hosts: tuple[str, ...] = ()
     """Names, with or without port, under which clients reach this gateway, beside the loopback ones."""
     requests_max: int = 512

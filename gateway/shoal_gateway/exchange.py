@@ -29,6 +29,8 @@ class Exchange:
         self.call = call
         self.started = False
         self.status = 0
+        self.common_headers: Headers = [(b"x-request-id", call.request_id.encode())]
+        """Added to every answer."""
         self._receive = receive
         self._send = send
         self._idle_timeout_seconds = idle_timeout_seconds
@@ -48,7 +50,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = [*message.get("headers", ()), (b"x-request-id", self.call.request_id.encode())]
+            headers = [*message.get("headers", ()), *self.common_headers]
             if self._expects_continue:
                 # The client was not told to go on, and whether it sends its body now nobody knows.
                 headers.append((b"connection", b"close"))

@@ -108,8 +108,7 @@ NOT_BUILT: Mapping[Route, Permission] = {
 
 NOT_BUILT_PREFIXES = (
     "/v1/etl", "/v1/sort", "/v1/download", "/v1/ml/", "/v1/tokens", "/v1/xactions", "/v1/cluster",
-    "/v1/daemon", "/v1/reverse", "/v1/users", "/v1/roles", "/v1/clusters", "/s3", "/ais/", "/aws/", "/gcp/",
-    "/gs/", "/az/", "/azure/", "/oci/", "/oc/", "/-/",
+    "/v1/daemon", "/v1/reverse", "/v1/users", "/v1/roles", "/v1/clusters", "/-/",
 )  # fmt: skip
 """Paths outside the routes above that a client may rightly expect one day."""
 

@@ -64,6 +64,11 @@ class DataFolder:
         return self.authority / "ca.pem"
 
     @property
+    def s3_key(self) -> Path:
+        """The administrator's key for S3."""
+        return self.root / "certificates" / "s3-administrator.json"
+
+    @property
     def etcd(self) -> Path:
         return self.root / "etcd"
 

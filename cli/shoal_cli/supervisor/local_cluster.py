@@ -21,6 +21,7 @@ from shoal_cli.supervisor.layout import Layout
 from shoal_cli.supervisor.logs import trim
 from shoal_cli.supervisor.settings import (
     settle_certificates,
+    settle_s3_key,
     write_gateway_settings,
     write_proxy_settings,
     write_target_settings,
@@ -77,6 +78,7 @@ def settle_files(plan: ClusterPlan) -> None:
             shutil.rmtree(stale, ignore_errors=True)
             stale.mkdir(mode=0o700)
         settle_certificates(folder, layout, plan.members())
+        settle_s3_key(folder)
         write_proxy_settings(folder, layout, "p1")
         for name in layout.target_names():
             write_target_settings(folder, layout, name)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from shoal_cli.supervisor.folder import DataFolder
 from shoal_cli.supervisor.layout import Layout, write_atomically
 from shoal_core.certificates import ClusterAuthority, needs_renewal
 from shoal_core.errors import ConfigurationError
+from shoal_core.s3_keys import random_key
 
 MOUNTPATHS = ("mp1", "mp2")
 
@@ -58,10 +62,20 @@ def write_target_settings(folder: DataFolder, layout: Layout, name: str) -> None
     write_atomically(folder.settings_file(name), toml(table, mountpaths=tables))
 
 
+def settle_s3_key(folder: DataFolder) -> None:
+    """The administrator's key for S3, at random, made once."""
+    if folder.s3_key.exists():
+        return
+    descriptor = os.open(folder.s3_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(random_key()))
+
+
 def write_gateway_settings(folder: DataFolder, layout: Layout, name: str, *, local_reads: bool) -> None:
     table = common(folder, layout, name) | {
         "address": f"127.0.0.1:{layout.ports['gateway']}",
         "local_reads": local_reads,
+        "s3_key_file": str(folder.s3_key),
     }
     write_atomically(folder.settings_file(name), toml(table))
 

@@ -172,10 +172,16 @@ NO_CONTENT = (b"content-length", b"0")
 
 
 async def send_object(body: ObjectBody, exchange: Exchange) -> None:
+    status, length, headers = body_headers(body)
+    await send_pieces(body, exchange, status=status, length=length, headers=headers)
+
+
+async def send_pieces(
+    body: ObjectBody, exchange: Exchange, *, status: int, length: int, headers: Headers
+) -> None:
     """The first piece is read, and so verified, before the status goes out."""
     chunks = body.chunks()
     piece = await anext(chunks, b"")
-    status, length, headers = body_headers(body)
     await exchange.start(status, headers)
     sent = len(piece)
     await exchange.write(piece, more=sent < length)

@@ -1,0 +1,131 @@
+"""GetObject, HeadObject, PutObject and DeleteObject."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from shoal_core.errors import NotModified, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable
+from shoal_core.names import checked_object_name
+from shoal_core.objects import Bucket, ByteRange, ObjectBody, ObjectInfo, PutRequest, RangeRequest
+from shoal_gateway.exchange import Headers
+from shoal_gateway.parts import Parts
+from shoal_gateway.rest.conditions import parse_preconditions, parse_range
+from shoal_gateway.rest.objects import send_pieces
+from shoal_gateway.s3.bodies import UploadedBody, content_md5
+from shoal_gateway.s3.errors import S3Error
+from shoal_gateway.s3.object_headers import (
+    checksum_headers,
+    content_type,
+    kept_headers,
+    kept_metadata,
+    object_headers,
+    validators,
+)
+from shoal_gateway.s3.requests import S3Request
+
+KEY_BYTES_MAX = 1024
+
+
+class ObjectOperations:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def get(self, bucket: Bucket, request: S3Request) -> None:
+        requested = requested_range(request)
+        preconditions = parse_preconditions(request.call.headers)
+        try:
+            body = await self._parts.objects.open(
+                bucket, request.key, range=requested, preconditions=preconditions
+            )
+        except NotModified:
+            return await self._answer_not_modified(bucket, request)
+        try:
+            await send_body(body, request)
+        finally:
+            await body.close()
+
+    async def head(self, bucket: Bucket, request: S3Request) -> None:
+        preconditions = parse_preconditions(request.call.headers)
+        try:
+            info = await self._parts.objects.head(bucket, request.key, preconditions=preconditions)
+        except NotModified:
+            return await self._answer_not_modified(bucket, request)
+        requested = requested_range(request)
+        part = requested.resolve(info.size) if requested else None
+        if requested and part is None:
+            raise RangeNotSatisfiable("the range lies outside the object", size=str(info.size))
+        status, _, headers = answer_head(info, part, request)
+        await request.exchange.answer(status, headers)
+
+    async def put(self, bucket: Bucket, request: S3Request) -> None:
+        body = UploadedBody(request)
+        preconditions = parse_preconditions(request.call.headers)
+        put = PutRequest(
+            name=checked_key(request.key),
+            size=body.size,
+            content_type=content_type(request),
+            metadata=kept_metadata(request),
+            checksums=content_md5(request),
+            preconditions=preconditions,
+            headers=kept_headers(request),
+            md5_etag=True,
+            late_headers=body.late_headers,
+        )
+        try:
+            info = await self._parts.objects.put(bucket, put, aiter(body))
+        except PreconditionFailed:
+            if preconditions.if_match:
+                # Nothing to match is "no such key" in S3; raises exactly that.
+                await self._parts.objects.head(bucket, request.key)
+            raise
+        await request.exchange.answer(
+            200, [*validators(info)[:1], *checksum_headers(info.headers), (b"content-length", b"0")]
+        )
+
+    async def delete(self, bucket: Bucket, request: S3Request) -> None:
+        """Deleting what is not there succeeds, as in S3."""
+        preconditions = parse_preconditions(request.call.headers)
+        if preconditions.if_match:
+            await self._parts.objects.delete(bucket, request.key, preconditions=preconditions)
+        else:
+            with suppress(ObjectNotFound):
+                await self._parts.objects.delete(bucket, checked_key(request.key))
+        await request.exchange.answer(204, [])
+
+    async def _answer_not_modified(self, bucket: Bucket, request: S3Request) -> None:
+        info = await self._parts.objects.head(bucket, request.key)
+        await request.exchange.answer(304, validators(info))
+
+
+def checked_key(key: str) -> str:
+    size = len(key.encode())
+    if size > KEY_BYTES_MAX:
+        raise S3Error(
+            "KeyTooLongError", "Your key is too long", Size=str(size), MaxSizeAllowed=str(KEY_BYTES_MAX)
+        )
+    return checked_object_name(key)
+
+
+def requested_range(request: S3Request) -> RangeRequest | None:
+    """S3 overlooks ranges that it cannot read, and several of them."""
+    try:
+        return parse_range(request.call.headers.get("range"))
+    except RangeNotSatisfiable:
+        return None
+
+
+async def send_body(body: ObjectBody, request: S3Request) -> None:
+    status, length, headers = answer_head(body.info, body.range, request)
+    await send_pieces(body, request.exchange, status=status, length=length, headers=headers)
+
+
+def answer_head(info: ObjectInfo, part: ByteRange | None, request: S3Request) -> tuple[int, int, Headers]:
+    """Status, length of the body, and headers."""
+    length = info.size if part is None else part.length
+    headers = object_headers(info, request, whole=part is None)
+    headers.append((b"content-length", b"%d" % length))
+    if part is None:
+        return 200, length, headers
+    last = part.offset + part.length - 1
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (part.offset, last, info.size)))
+    return 206, length, headers

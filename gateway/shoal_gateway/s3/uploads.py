@@ -1,0 +1,200 @@
+"""Multipart uploads: create, part, part copy, complete, abort, and both listings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+
+from shoal_core.errors import UploadNotFound
+from shoal_core.multipart import PARTS_MAX, Completion, MultipartStore, PartInfo, UploadInfo, UploadQuery
+from shoal_core.objects import Bucket, PutRequest
+from shoal_gateway.parts import Parts
+from shoal_gateway.rest.conditions import parse_preconditions, parse_range
+from shoal_gateway.s3.answers import OWNER, answer_xml
+from shoal_gateway.s3.bodies import PUT_BYTES_MAX, UploadedBody, content_md5, small_body
+from shoal_gateway.s3.buckets import timestamp
+from shoal_gateway.s3.checksums import ALGORITHMS, PREFIX, TYPE
+from shoal_gateway.s3.completing import (
+    ALGORITHM,
+    chosen_checksum,
+    chosen_parts,
+    matched,
+    multipart_etag,
+    part_number,
+    whole_checksum,
+)
+from shoal_gateway.s3.copying import SOURCE, open_source
+from shoal_gateway.s3.errors import S3Error
+from shoal_gateway.s3.listing import TextWriter, text_writer
+from shoal_gateway.s3.object_headers import checksum_headers, content_type, kept_headers, kept_metadata
+from shoal_gateway.s3.objects import checked_key
+from shoal_gateway.s3.requests import S3Request
+from shoal_gateway.s3.xml import document, element, leaf, leaves, parse
+
+UPLOADS_MAX = 1000
+PARTS_PAGE_MAX = 1000
+
+
+class UploadOperations:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = cast(MultipartStore, parts.objects)
+
+    async def create(self, bucket: Bucket, request: S3Request) -> None:
+        put = PutRequest(
+            name=checked_key(request.key),
+            content_type=content_type(request),
+            metadata=kept_metadata(request),
+            headers=kept_headers(request) | chosen_checksum(request),
+        )
+        upload = await self._store.begin_upload(bucket, put)
+        names = {ALGORITHM: upload.headers.get(ALGORITHM, ""), TYPE: upload.headers.get(TYPE, "")}
+        body = document(
+            "InitiateMultipartUploadResult",
+            leaves([("Bucket", request.bucket), ("Key", request.key), ("UploadId", upload.id)]),
+        )
+        extra = [(name.encode(), value.encode()) for name, value in names.items() if value]
+        await answer_xml(request, body, headers=extra)
+
+    async def part(self, bucket: Bucket, request: S3Request) -> None:
+        body = UploadedBody(request)
+        put = PutRequest(
+            name=checked_key(request.key),
+            size=body.size,
+            checksums=content_md5(request),
+            md5_etag=True,
+            late_headers=body.late_headers,
+        )
+        part = await self._put_part(bucket, request, put, aiter(body))
+        headers = [(b"etag", f'"{part.etag}"'.encode()), (b"content-length", b"0")]
+        await request.exchange.answer(200, [*headers, *checksum_headers(without_type(part.headers))])
+
+    async def copy_part(self, bucket: Bucket, request: S3Request) -> None:
+        given = request.call.headers.get(f"{SOURCE}-range")
+        source = await open_source(self._parts, request, parse_range(given))
+        try:
+            size = source.range.length if source.range else source.info.size
+            if size > PUT_BYTES_MAX:
+                raise S3Error(
+                    "InvalidRequest", "The specified copy source is larger than 5 GiB: name a range."
+                )
+            put = PutRequest(name=checked_key(request.key), size=size, md5_etag=True)
+            part = await self._put_part(bucket, request, put, source.chunks())
+        finally:
+            await source.close()
+        result = [leaf("ETag", f'"{part.etag}"'), leaf("LastModified", timestamp(part.modified_ns))]
+        await answer_xml(request, document("CopyPartResult", *result))
+
+    async def complete(self, bucket: Bucket, request: S3Request) -> None:
+        """Repeated after success it answers as the first time."""
+        upload_id = request.parameter("uploadId")
+        completion = await self._completion(bucket, request)
+        info = await self._store.complete_upload(bucket, request.key, upload_id, completion)
+        place = f"http://{request.host}/{request.bucket}/{request.key}"
+        body = document(
+            "CompleteMultipartUploadResult",
+            leaves([("Location", place), ("Bucket", request.bucket), ("Key", request.key)]),
+            leaf("ETag", f'"{info.etag}"'),
+            checksum_leaves(info.headers),
+        )
+        await answer_xml(request, body)
+
+    async def abort(self, bucket: Bucket, request: S3Request) -> None:
+        await self._store.abort_upload(bucket, request.key, request.parameter("uploadId"))
+        await request.exchange.answer(204, [])
+
+    async def list_parts(self, bucket: Bucket, request: S3Request) -> None:
+        upload_id = request.parameter("uploadId")
+        upload, parts = await self._store.list_parts(bucket, request.key, upload_id)
+        marker = request.number("part-number-marker", default=0, largest=PARTS_MAX)
+        limit = request.number("max-parts", default=PARTS_PAGE_MAX, largest=PARTS_PAGE_MAX)
+        following = [part for part in parts if part.number > marker]
+        shown = following[:limit]
+        body = document(
+            "ListPartsResult",
+            leaves(
+                [
+                    ("Bucket", request.bucket),
+                    ("Key", text_writer(request)(request.key)),
+                    ("UploadId", upload.id),
+                ]
+            ),
+            element("Initiator", leaf("ID", "shoal"), leaf("DisplayName", "shoal")) + OWNER,
+            leaves([("StorageClass", "STANDARD"), ("PartNumberMarker", marker)]),
+            leaf("NextPartNumberMarker", shown[-1].number if shown else 0),
+            leaves([("MaxParts", limit), ("IsTruncated", str(len(following) > limit).lower())]),
+            *(element("Part", part_leaves(part)) for part in shown),
+        )
+        await answer_xml(request, body)
+
+    async def list_uploads(self, bucket: Bucket, request: S3Request) -> None:
+        if request.parameter("delimiter"):
+            raise S3Error("NotImplemented", "ListMultipartUploads with a delimiter is not implemented yet.")
+        limit = request.number("max-uploads", default=UPLOADS_MAX, largest=UPLOADS_MAX)
+        query = UploadQuery(
+            request.parameter("prefix"),
+            request.parameter("key-marker"),
+            request.parameter("upload-id-marker"),
+            max(limit, 1),
+        )
+        page = await self._store.list_uploads(bucket, query)
+        shown = page.uploads[:limit]
+        more = page.more or len(page.uploads) > limit
+        text = text_writer(request)
+        last = shown[-1] if shown and more else None
+        body = document(
+            "ListMultipartUploadsResult",
+            leaves([("Bucket", request.bucket), ("KeyMarker", text(query.after_name))]),
+            leaves([("UploadIdMarker", query.after_id), ("Prefix", text(query.prefix))]),
+            leaves([("NextKeyMarker", text(last.name)), ("NextUploadIdMarker", last.id)] if last else []),
+            leaf("EncodingType", "url") if request.parameter("encoding-type") else "",
+            leaves([("MaxUploads", limit), ("IsTruncated", str(more).lower())]),
+            *(element("Upload", upload_leaves(upload, text)) for upload in shown),
+        )
+        await answer_xml(request, body)
+
+    async def _put_part(
+        self, bucket: Bucket, request: S3Request, put: PutRequest, body: AsyncIterator[bytes]
+    ) -> PartInfo:
+        upload_id, number = request.parameter("uploadId"), part_number(request.parameter("partNumber"))
+        return await self._store.put_part(bucket, upload_id, number, put, body)
+
+    async def _completion(self, bucket: Bucket, request: S3Request) -> Completion:
+        """What the parts add up to. Raises S3Error where the client's list does not fit them."""
+        # The x-amz-checksum-* headers of this request speak of the object, not of the list.
+        wanted = parse(await small_body(request, promised={}), "CompleteMultipartUpload")
+        chosen = chosen_parts(wanted)
+        choices = tuple(choice for choice, _ in chosen)
+        preconditions = parse_preconditions(request.call.headers)
+        try:
+            upload, present = await self._store.list_parts(bucket, request.key, request.parameter("uploadId"))
+        except UploadNotFound:
+            # Perhaps it is complete already, and the client never heard of it: the store knows.
+            return Completion(choices, multipart_etag(choices), {}, preconditions)
+        parts = matched(chosen, {part.number: part for part in present})
+        headers = whole_checksum(upload, parts, request)
+        return Completion(choices, multipart_etag(choices), headers, preconditions)
+
+
+def part_leaves(part: PartInfo) -> str:
+    pairs = [("PartNumber", part.number), ("LastModified", timestamp(part.modified_ns))]
+    return leaves([*pairs, ("ETag", f'"{part.etag}"'), ("Size", part.size)]) + checksum_leaves(part.headers)
+
+
+def upload_leaves(upload: UploadInfo, text: TextWriter) -> str:
+    return (
+        leaves([("Key", text(upload.name)), ("UploadId", upload.id)])
+        + element("Initiator", leaf("ID", "shoal"), leaf("DisplayName", "shoal"))
+        + OWNER
+        + leaves([("StorageClass", "STANDARD"), ("Initiated", timestamp(upload.created_ns))])
+    )
+
+
+def checksum_leaves(headers: Mapping[str, str]) -> str:
+    names = {f"{PREFIX}{name}": f"Checksum{name.upper()}" for name in ALGORITHMS} | {TYPE: "ChecksumType"}
+    return leaves([(names[name], value) for name, value in headers.items() if name in names])
+
+
+def without_type(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """A part's checksum has no type: only an object's has."""
+    return {name: value for name, value in headers.items() if name != TYPE}
