@@ -1,0 +1,129 @@
+"""The index of a mountpath: opening, sharing, refusing what it does not know, and transactions that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from shoal_core.errors import ConfigurationError, DataCorrupt, OutOfSpace, StaleEpoch, TooBusy, Unavailable
+from shoal_core.placement import SLOTS
+from shoal_store.index import TABLES, Index
+from shoal_store.slots import OwnedSlots
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "index").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def index(path: Path) -> Iterator[Index]:
+    index = Index("mp1", path, writable=True)
+    yield index
+    index.close()
+
+
+def test_a_new_index_has_every_table_and_holds_no_slot(index: Index) -> None:
+    with index.read() as transaction:
+        assert not any(index.owned(transaction).holds(slot) for slot in range(0, SLOTS, 97))
+        for name in TABLES:
+            assert transaction.stat(getattr(index, name))["entries"] == (name == "meta")
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(index: Index, path: Path) -> None:
+    with index.write() as transaction:
+        transaction.put(b"key", b"value", db=index.records)
+    index.close()
+    reopened = Index("mp1", path, writable=False)
+    with reopened.read() as transaction:
+        assert transaction.get(b"key", db=reopened.records) == b"value"
+    reopened.close()
+
+
+def test_a_block_that_raises_writes_nothing(index: Index) -> None:
+    with pytest.raises(RuntimeError), index.write() as transaction:
+        write_and_raise(transaction, index)
+    with index.read() as transaction:
+        assert transaction.get(b"key", db=index.records) is None
+
+
+def write_and_raise(transaction: lmdb.Transaction, index: Index) -> None:
+    transaction.put(b"key", b"value", db=index.records)
+    raise RuntimeError
+
+
+def test_slots_are_held_as_the_bitmap_says(index: Index) -> None:
+    index.own(OwnedSlots.at(5, bytes([0b10]) + bytes(SLOTS // 8 - 1)))
+    with index.read() as transaction:
+        index.check_owner(transaction, 1)
+        with pytest.raises(StaleEpoch) as caught:
+            index.check_owner(transaction, 0)
+    assert caught.value.metadata["epoch"] == "5"
+
+
+def test_an_index_of_another_format_is_refused_and_left_alone(index: Index, path: Path) -> None:
+    with index.write() as transaction:
+        transaction.put(b"format", b"\x02", db=index.meta)
+    index.close()
+    for writable in (True, False):
+        with pytest.raises(ConfigurationError, match="format 02"):
+            Index("mp1", path, writable=writable)
+
+
+def test_an_index_that_is_no_database_is_refused(path: Path) -> None:
+    (path / "index" / "data.mdb").write_bytes(b"something else" * 1000)
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        Index("mp1", path, writable=True)
+
+
+def test_reading_an_index_that_was_never_made_is_refused_until_it_is_made(path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ConfigurationError):
+            Index("mp1", path, writable=False)
+    lmdb.open(str(path / "index"), max_dbs=1).close()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError):
+            Index("mp1", path, writable=False)
+    Index("mp1", path, writable=True).close()
+    Index("mp1", path, writable=False).close()
+
+
+def test_an_index_is_bound_to_its_first_set_of_mountpaths(index: Index) -> None:
+    index.bind(["mp2", "mp1"])
+    index.bind(["mp1", "mp2"])
+    with pytest.raises(ConfigurationError, match="mp1,mp2 and is opened with mp1,mp3"):
+        index.bind(["mp1", "mp3"])
+
+
+def test_one_reader_too_many_is_told_to_come_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shoal_store.index.READERS_MAX", 1)
+    index = Index("mp1", path, writable=True)
+    with index.read(), pytest.raises(TooBusy, match="repeat"), index.read():
+        pass
+    index.close()
+
+
+def test_a_full_index_says_so_and_takes_smaller_writes_afterwards(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shoal_store.index.MAP_BYTES", 1 << 20)
+    index = Index("mp1", path, writable=True)
+    with pytest.raises(OutOfSpace, match="delete objects or add space"), index.write() as transaction:
+        transaction.put(b"key", bytes(2 << 20), db=index.payloads)
+    with index.write() as transaction:
+        transaction.put(b"key", b"small", db=index.payloads)
+    with index.read() as transaction:
+        assert transaction.get(b"key", db=index.payloads) == b"small"
+    index.close()
+
+
+def test_errors_of_the_database_are_told_in_our_own(index: Index) -> None:
+    with pytest.raises(Unavailable) as caught, index.write():
+        raise lmdb.PanicError("mdb_txn_commit")
+    assert caught.value.metadata["outcome"] == "unknown"
+    with pytest.raises(DataCorrupt, match="fsck"), index.read():
+        raise lmdb.CorruptedError("mdb_get")
