@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import grpc.aio
+
 from shoal.bucket.v1.bucket_pb2 import CreateBucketRequest, DeleteBucketRequest, UpdateBucketRequest
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal_core import messages
@@ -16,12 +18,28 @@ CHANGE_SECONDS_MAX = 15.0
 """Less than the 20 s after which AIStore's SDK gives up."""
 
 
-class ProxyBuckets:
-    """Implements `BucketControl` over the proxies of the cluster map."""
+class Proxies:
+    """The proxies of the cluster map."""
 
     def __init__(self, channels: Channels, cluster_map: Callable[[], ClusterMap]) -> None:
         self._channels = channels
         self._cluster_map = cluster_map
+
+    def choose(self) -> tuple[grpc.aio.Channel, str]:
+        """The connection to one, and its name in errors. One that is alive if any is; liveness may be out of
+        date, so the others are better than none."""
+        proxies = [member for member in self._cluster_map().members if member.role is MemberRole.PROXY]
+        chosen = min(proxies, key=rank, default=None)
+        if chosen is None:
+            raise ControlPlaneDown("no proxy has joined the cluster yet: repeat shortly")
+        return self._channels.get(chosen.internal_address), f"proxy {chosen.id}"
+
+
+class ProxyBuckets:
+    """Implements `BucketControl` over the proxies of the cluster map."""
+
+    def __init__(self, channels: Channels, cluster_map: Callable[[], ClusterMap]) -> None:
+        self._proxies = Proxies(channels, cluster_map)
 
     async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
         request = CreateBucketRequest(
@@ -50,12 +68,8 @@ class ProxyBuckets:
             await call(stub.DeleteBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=peer)
 
     def _proxy(self) -> tuple[BucketServiceStub, str]:
-        """One that is alive if any is; liveness may be out of date, so the others are better than none."""
-        proxies = [member for member in self._cluster_map().members if member.role is MemberRole.PROXY]
-        chosen = min(proxies, key=rank, default=None)
-        if chosen is None:
-            raise ControlPlaneDown("no proxy has joined the cluster yet, so buckets cannot be changed now")
-        return BucketServiceStub(self._channels.get(chosen.internal_address)), f"proxy {chosen.id}"
+        channel, peer = self._proxies.choose()
+        return BucketServiceStub(channel), peer
 
 
 def rank(member: Member) -> tuple[bool, str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import grpc.aio
 
 from shoal_core.access import Permission, Principal
 from shoal_core.cluster_map import ClusterMap
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
+
+ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
+"""Gives the connection to a proxy that is alive if any is, and its name in errors. Raises ControlPlaneDown."""
 
 
 class Buckets(Protocol):
@@ -44,3 +49,4 @@ class Parts:
     node_id: str
     """Id of this gateway, as errors name it."""
     host_id: str
+    proxy: ProxyChannel

@@ -14,7 +14,9 @@ from shoal_core.access import NO_PERMISSIONS, Permission, Principal, authorize
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole, Mountpath
 from shoal_core.errors import BucketAlreadyExists, BucketNotFound
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
+from shoal_core.rpc import Channels
 from shoal_gateway.app import GatewayApplication
+from shoal_gateway.control import Proxies
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.parts import Parts
 from support.asgi import Asking
@@ -87,7 +89,8 @@ async def parts(store: MemoryObjectStore) -> Parts:
     buckets = MemoryBuckets()
     await buckets.create(BucketReference("b"), BucketProperties())
     cluster = ClusterMap("test-cluster", 17, 1, MEMBERS, 1_700_000_000_000_000_000)
-    return Parts(store, buckets, buckets, lambda: cluster, node_id="g1", host_id="here")
+    proxies = Proxies(Channels(None), lambda: cluster)
+    return Parts(store, buckets, buckets, lambda: cluster, node_id="g1", host_id="here", proxy=proxies.choose)
 
 
 def application_of(parts: Parts, guard: LocalGuard) -> GatewayApplication:

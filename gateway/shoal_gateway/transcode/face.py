@@ -1,0 +1,115 @@
+"""`JsonFace`: answers `/-/api/v1/...` by calling the service that the path means, over gRPC, on a proxy.
+
+There is no route per RPC: `rpcs` finds them in the descriptors, `binding` fills the request, `streams` and
+`answers` write what comes back.
+"""
+
+from __future__ import annotations
+
+import grpc.aio
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.message import Message
+from starlette.types import Scope
+
+from shoal.common.v1 import common_pb2
+from shoal_core.access import RPC_PERMISSIONS, Permission, Principal, authorize, authorize_rpc
+from shoal_core.errors import InvalidArgument, TooBusy
+from shoal_core.objects import BucketReference
+from shoal_core.rpc import call as call_unary
+from shoal_gateway.call import Call
+from shoal_gateway.exchange import Exchange, Headers
+from shoal_gateway.failures import failure_of
+from shoal_gateway.parts import ProxyChannel
+from shoal_gateway.transcode.answers import JSON, NoSuchRpc, answer_to, as_json, sized
+from shoal_gateway.transcode.binding import fill_request
+from shoal_gateway.transcode.rpcs import Rpc, annotated_rpcs
+from shoal_gateway.transcode.streams import relay_body, relay_list
+from shoal_gateway.transcode.templates import query_bindings
+
+PREFIX = b"/-/api/"
+BODY_BYTES_MAX = 4 << 20
+"""No service takes a longer message."""
+UNARY_SECONDS_MAX = 30.0
+LISTS_MAX = 64
+"""Streams of JSON served at a time: watches stay open, and must not take the place of ordinary requests."""
+
+
+class JsonFace:
+    """`proxy` gives the connection to a proxy that is alive, and its name in errors."""
+
+    def __init__(self, proxy: ProxyChannel) -> None:
+        self._proxy = proxy
+        self._rpcs = annotated_rpcs()
+        self._lists = 0
+
+    async def __call__(self, call: Call, scope: Scope, exchange: Exchange) -> None:
+        found = self._rpcs.find(call.method, call.raw_path)
+        if found is None:
+            raise NoSuchRpc(f"Could not resolve {call.url_path} to a method.")
+        rpc, bindings = found
+        authorize_rpc(call.principal, rpc.method)
+        request = rpc.request()
+        fill_request(
+            request,
+            body=await limited_body(exchange),
+            body_field=rpc.body_field,
+            bindings=[*bindings, *query_bindings(scope["query_string"])],
+        )
+        authorize_bucket(call.principal, rpc, request)
+        if not rpc.streaming:
+            await self._unary(rpc, request, exchange)
+        elif rpc.answers_body:
+            await relay_body(rpc, request, exchange, proxy=self._proxy)
+        else:
+            await self._list(rpc, request, exchange)
+
+    async def _unary(self, rpc: Rpc, request: Message, exchange: Exchange) -> None:
+        channel, peer = self._proxy()
+        method: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
+            rpc.method,
+            request_serializer=rpc.request.SerializeToString,
+            response_deserializer=rpc.response.FromString,
+        )
+        response = await call_unary(
+            method, request, timeout_seconds=UNARY_SECONDS_MAX, idempotent=rpc.is_read, peer=peer
+        )
+        if isinstance(response, HttpBody):
+            kind = (b"content-type", response.content_type.encode())
+            await exchange.answer(200, sized(response.data, kind), response.data)
+        else:
+            body = as_json(response)
+            await exchange.answer(200, sized(body, JSON), body)
+
+    async def _list(self, rpc: Rpc, request: Message, exchange: Exchange) -> None:
+        if self._lists >= LISTS_MAX:
+            raise TooBusy(f"this gateway worker serves {LISTS_MAX} streams already: repeat shortly")
+        self._lists += 1
+        try:
+            await relay_list(rpc, request, exchange, proxy=self._proxy)
+        finally:
+            self._lists -= 1
+
+
+def json_failure(error: Exception, call: Call) -> tuple[int, Headers, bytes]:
+    """The answer to a failed call: status, headers, body."""
+    if isinstance(error, NoSuchRpc):
+        return answer_to(error, call)
+    return answer_to(failure_of(error, call), call)
+
+
+def authorize_bucket(principal: Principal, rpc: Rpc, request: Message) -> None:
+    """The caller must be allowed to do this to the very bucket that the request names, wherever it names it."""
+    named = getattr(request, "bucket", None)
+    permission = RPC_PERMISSIONS[rpc.method]
+    if isinstance(named, common_pb2.BucketReference) and isinstance(permission, Permission):
+        reference = BucketReference(named.name, named.provider or "ais", named.namespace)
+        authorize(principal, permission, reference)
+
+
+async def limited_body(exchange: Exchange) -> bytes:
+    body = bytearray()
+    async for piece in exchange.body():
+        body += piece
+        if len(body) > BODY_BYTES_MAX:
+            raise InvalidArgument(f"the body is longer than {BODY_BYTES_MAX} bytes, which no method takes")
+    return bytes(body)
