@@ -10,6 +10,7 @@ from shoal_core.errors import Unavailable
 from shoal_core.objects import BucketId, ObjectInfo
 from shoal_store.commit import Commit
 from shoal_store.committer import Authority, IndexCommitter
+from shoal_store.durability import storage_error
 from shoal_store.identity import prepare_mountpath, read_identity
 from shoal_store.index import Index
 from shoal_store.keys import encode_name
@@ -106,13 +107,18 @@ class Engine(OpenStore):
 
 def open_engine(folders: Mapping[str, Path], *, cluster: str, target: str, authority: Authority) -> Engine:
     """Prepare the mountpaths (made new where empty), sweep what dead processes left, open. Blocks."""
-    for mountpath_id, path in folders.items():
-        prepare_mountpath(path, cluster=cluster, target=target, mountpath=mountpath_id)
-        sweep_temporary(path)
-        write_owner(path)
-    return Engine(
-        [MountpathFolder(each, path) for each, path in folders.items()], target=target, authority=authority
-    )
+    try:
+        for mountpath_id, path in folders.items():
+            prepare_mountpath(path, cluster=cluster, target=target, mountpath=mountpath_id)
+            sweep_temporary(path)
+            write_owner(path)
+        return Engine(
+            [MountpathFolder(each, path) for each, path in folders.items()],
+            target=target,
+            authority=authority,
+        )
+    except OSError as error:
+        raise storage_error(error, f"cannot open the mountpaths of {target} ({error.filename})") from error
 
 
 def open_reader(folders: Mapping[str, Path], *, cluster: str, target: str) -> OpenStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,13 +18,18 @@ from shoal_core.errors import (
     Unavailable,
 )
 from shoal_store.durability import sync_directory
+from shoal_store.mountpaths import available_bytes
 from shoal_store.slots import OwnedSlots
 
 MAP_BYTES = 256 << 30
 READERS_MAX = 1024
+SPACE_BYTES_MIN = 1 << 20
+"""With less than this available, a write that failed has failed for want of space."""
 FORMAT = 1
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
 
+
+OUT_OF_SPACE = (lmdb.MapFullError, lmdb.DiskError)
 
 Table: TypeAlias = "lmdb._Database"
 """What `open_db` returns; the package has no public name for it."""
@@ -51,6 +56,8 @@ class Index:
                 # LMDB syncs its file, never the folder that holds the file's name.
                 sync_directory(path / "index", "index name")
             tables = {name: self._environment.open_db(name.encode(), create=writable) for name in TABLES}
+        except lmdb.DiskError as error:
+            raise OutOfSpace(f"the index of {path} cannot be made: the disk is full; add space") from error
         except lmdb.Error as error:
             raise ConfigurationError(f"the index of {path} cannot be opened: {error}") from error
         self.records, self.versions, self.payloads = tables["records"], tables["versions"], tables["payloads"]
@@ -76,17 +83,30 @@ class Index:
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:
         """Committed, synced, when the block ends without an exception."""
+        transactions = self._transactions()
         try:
             with self._environment.begin(write=True) as transaction:
+                transactions = self._transactions()
                 yield transaction
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise OutOfSpace(
-                f"the index of {self.path} cannot grow ({error}): delete objects or add space"
-            ) from error
         except lmdb.Error as error:
+            no_space = isinstance(error, OUT_OF_SPACE) or self._disk_is_full()
+            if no_space and self._transactions() == transactions:
+                raise OutOfSpace(
+                    f"the index of {self.path} cannot grow ({error}): delete objects or add space"
+                ) from error
             raise Unavailable(
                 f"the index of {self.path} takes no writes ({error}): look at the disk", outcome="unknown"
             ) from error
+
+    def _transactions(self) -> int:
+        """How many have been committed since the index was made."""
+        return int(self._environment.info()["last_txnid"])
+
+    def _disk_is_full(self) -> bool:
+        """LMDB calls a write that the disk took in part an I/O error; that is how most full disks show."""
+        with suppress(Unavailable):
+            return available_bytes(self.path)[1] < SPACE_BYTES_MIN
+        return False
 
     def owned(self, transaction: lmdb.Transaction) -> OwnedSlots:
         return OwnedSlots.of(transaction.get(b"owned", db=self.slots))
