@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
+from grpc._cython import cygrpc
 
 from shoal.chunk.v1 import chunk_pb2, chunk_pb2_grpc
 from shoal.cluster.v1 import cluster_pb2, cluster_pb2_grpc
@@ -18,7 +19,10 @@ from shoal_core import errors
 from shoal_core.access import LOCAL_ADMINISTRATOR
 from shoal_core.certificates import ClusterAuthority, TlsFiles
 from shoal_core.error_table import DETAILS_KEY, ERROR_TABLE
+from shoal_core.etcd.connection import CHANNEL_OPTIONS as ETCD_OPTIONS
 from shoal_core.rpc import (
+    CHANNEL_OPTIONS,
+    SERVER_OPTIONS,
     Channels,
     Context,
     Listener,
@@ -523,3 +527,10 @@ async def test_tcp_without_tls_is_refused() -> None:
 )
 def test_peer_is_on_loopback_only_when_its_address_says_so(peer: str, expected: bool) -> None:
     assert is_loopback(peer_host(peer)) is expected
+
+
+@pytest.mark.parametrize("options", [SERVER_OPTIONS, CHANNEL_OPTIONS, ETCD_OPTIONS])
+def test_grpc_knows_every_option_that_is_set(options: Sequence[tuple[str, object]]) -> None:
+    """It overlooks unknown ones: a misspelt one let servers cut idle connections for "too many pings"."""
+    library = Path(str(cygrpc.__file__)).read_bytes()
+    assert [name for name, _ in options if name.encode() + b"\0" not in library] == []
