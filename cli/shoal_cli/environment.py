@@ -43,4 +43,6 @@ def variables(state: ClusterState) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": key.access_key_id,
         "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
         "AWS_REGION": DEFAULT_REGION,
+        # boto3 and the aws CLI look at this name only.
+        "AWS_DEFAULT_REGION": DEFAULT_REGION,
     }

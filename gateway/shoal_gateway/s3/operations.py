@@ -179,7 +179,7 @@ def refuse_unbuilt(method: str, level: Level, query: Mapping[str, str], headers:
         if subresource is None and not built and (not value or method not in ("GET", "HEAD")):
             raise not_implemented(f"{method} with the parameter {name[:40]!r}")
     for name, what in REFUSED_HEADERS.items():
-        if headers.get(name):
+        if headers.get(name, "false") not in ("", "false"):
             raise not_implemented(f"{what} (header {name})")
     if headers.get("x-amz-acl", "") not in HARMLESS_ACLS:
         raise not_implemented("access control lists (header x-amz-acl)")
