@@ -1,4 +1,4 @@
-.PHONY: up test check lint
+.PHONY: up test test-stubs check lint
 
 up:            ## .venv, everything installed, a local cluster in the foreground
 	scripts/install
@@ -7,6 +7,10 @@ up:            ## .venv, everything installed, a local cluster in the foreground
 test:          ## install what the tests need and run them all
 	scripts/install dev
 	scripts/test
+
+test-stubs:    ## the examples in other languages, where their toolchains are there
+	scripts/install dev
+	scripts/test-stubs
 
 check:         ## format, lint, types, layers, protos, generated code, style
 	scripts/install dev
