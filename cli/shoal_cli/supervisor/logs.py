@@ -19,9 +19,9 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def trim(path: Path) -> None:
+def trim(path: Path, *, bytes_max: int = LOG_BYTES_MAX) -> None:
     """Keep one older file of the same size. The process goes on appending; it need not know."""
-    if size_of(path) > LOG_BYTES_MAX:
+    if size_of(path) > bytes_max:
         shutil.copyfile(path, path.with_name(f"{path.name}.1"))
         os.truncate(path, 0)
 
