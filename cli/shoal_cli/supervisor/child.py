@@ -55,6 +55,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._starts = 0
+        self._refusal = ""
+        """Why the system did not even run it, the last time."""
         self._stopping = asyncio.Event()
         self._first_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Of several children that cannot start, only the first one's reason is asked for.
@@ -110,8 +112,9 @@ class Child:
                 self.plan.argv, output=self.plan.log, environment=self.plan.environment
             )
         except OSError as error:
-            self._say(f"cannot run {self.plan.argv[0]}: {error.strerror}")
+            self._refusal = f"{error.filename or self.plan.argv[0]}: {error.strerror}"
             return EXIT_NOT_RUN
+        self._refusal = ""
         self._starts += 1
         self._started_at = time.time()
         self._changed()
@@ -136,20 +139,21 @@ class Child:
             return False
         if code not in (EXIT_CONFIGURATION, EXIT_NOT_RUN) and self._starts < FIRST_ATTEMPTS_MAX:
             return False
-        reason = last_words(self.plan.log, since=log_start) or how_it_ended(code)
+        reason = self._refusal or last_words(self.plan.log, since=log_start) or how_it_ended(code)
         sentence = f"{self.plan.name} cannot start: {reason} (log: {self.plan.log})"
         self._first_ready.set_exception(ConfigurationError(sentence))
         return True
 
     async def _pause(self, code: int, pause_seconds: float) -> None:
         name, held = self.plan.name, self.plan.held_file
+        ended = f"could not be run ({self._refusal})" if self._refusal else how_it_ended(code)
         self._enter(Phase.HELD if held.exists() else Phase.PAUSING)
         if held.exists():
-            self._say(f"{name} {how_it_ended(code)}; it is not started again while {held} exists")
+            self._say(f"{name} {ended}; it is not started again while {held} exists")
             while held.exists() and not self._stopping.is_set():
                 await self._stopped_within(HELD_POLL_SECONDS)
             return
-        self._say(f"{name} {how_it_ended(code)}; starting it again in {pause_seconds:g} s")
+        self._say(f"{name} {ended}; starting it again in {pause_seconds:g} s")
         await self._stopped_within(pause_seconds)
 
     async def _stopped_within(self, seconds: float) -> None:
