@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from shoal_cli.supervisor.folder import DataFolder
-from shoal_cli.supervisor.ports import PortChooser, is_free
+from shoal_cli.supervisor.ports import PortChooser, trouble_with
 from shoal_core.errors import ConfigurationError
 
 FORMAT = 1
@@ -100,11 +101,7 @@ def settle_ports(layout: Layout, wishes: Wishes) -> dict[str, int]:
             ports[name] = chooser.choose(preferred=recorded)
             continue
         option = "--port" if name == "gateway" else "--grpc-port"
-        if not is_free(port):
-            raise ConfigurationError(
-                f"port {port} on 127.0.0.1 is taken by another program; stop it (`ss -ltnp 'sport = :{port}'` "
-                f"names it) or choose another port with {option}"
-            )
+        require_free(port, option)
         ports[name] = port
     if ports["gateway"] == ports["proxy"]:
         raise ConfigurationError(
@@ -116,6 +113,20 @@ def settle_ports(layout: Layout, wishes: Wishes) -> dict[str, int]:
     for name in inner:
         ports[name] = chooser.choose(preferred=layout.ports.get(name, 0))
     return ports
+
+
+def require_free(port: int, option: str) -> None:
+    trouble = trouble_with(port)
+    if trouble is None:
+        return
+    if trouble.errno != errno.EADDRINUSE:
+        raise ConfigurationError(
+            f"cannot listen on port {port} of 127.0.0.1: {trouble.strerror}; choose another port with {option}"
+        )
+    raise ConfigurationError(
+        f"port {port} on 127.0.0.1 is taken by another program; stop it (`ss -ltnp 'sport = :{port}'` "
+        f"names it) or choose another port with {option} (0 finds a free one)"
+    )
 
 
 def settle_socket_folder(folder: DataFolder, layout: Layout) -> Path:

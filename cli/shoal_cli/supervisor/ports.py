@@ -37,15 +37,20 @@ class PortChooser:
 
 
 def is_free(port: int) -> bool:
+    return trouble_with(port) is None
+
+
+def trouble_with(port: int) -> OSError | None:
+    """Why nothing can listen there; None when something can."""
     with socket.socket() as probe:
         # Connections of an earlier listener in TIME_WAIT do not matter; another listener fails even so.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
             probe.listen(1)
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
 
 
 def first_ephemeral_port() -> int:

@@ -52,12 +52,11 @@ def fill(disk: Path, *, leave: int = 0) -> Path:
     """Take all the space but `leave` bytes; remove the file to give it back."""
     path = disk / "ballast"
     with path.open("ab", buffering=0) as file:
-        try:
+        with suppress(OSError):
             while file.write(bytes(4096)):
                 pass
-        except OSError:
-            file.truncate(file.tell() - leave)
-            return path
+        file.truncate(file.tell() - leave)
+    return path
 
 
 async def test_a_body_that_does_not_fit_leaves_nothing_and_the_old_object(engine: Engine, disk: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,11 @@ from shoal_cli.supervisor.layout import (
 from shoal_core.errors import ConfigurationError
 
 ANY_PORTS = Wishes(gateway_port=0, proxy_port=0)
+NOBODY = 65_534
+
+
+def unprivileged_from() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
 @pytest.fixture
@@ -64,6 +72,17 @@ def test_a_taken_port_is_refused_with_the_option_that_chooses_another(
     with pytest.raises(ConfigurationError, match=f"port {taken_port} .* taken .* another port with {option}"):
         settle_layout(folder, wishes)
     assert not folder.layout_file.exists()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or unprivileged_from() < 81, reason="needs root, and ports that need root"
+)
+def test_a_port_that_this_user_may_not_use_is_not_called_taken() -> None:
+    code = "from shoal_cli.supervisor.layout import require_free; require_free(80, '--port')"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], user=NOBODY, capture_output=True, text=True, check=False
+    )
+    assert "cannot listen on port 80 of 127.0.0.1: Permission denied; choose another" in answer.stderr
 
 
 def test_one_port_for_two_listeners_is_refused(folder: DataFolder) -> None:
