@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgspec
 
 from shoal_core.errors import ConfigurationError
 from shoal_store.durability import sync_data, sync_directory
+from shoal_store.index import Index
 
 FORMAT = 1
 FOLDERS = ("index", "tmp", "data")
@@ -64,11 +66,14 @@ def _initialise(path: Path, identity: Identity) -> Identity:
     # Every step is durable before the next, so that an interrupted beginning is recognised and begun again.
     (path / ".shoal-unfinished").touch()
     sync_directory(path, "unfinished")
+    # LMDB cannot open a file whose first pages a power loss has torn, so a half-made one is made anew.
+    shutil.rmtree(path / "index", ignore_errors=True)
     for folder in FOLDERS:
         (path / folder).mkdir(exist_ok=True)
     for number in range(256):
         (path / "data" / f"{number:02x}").mkdir(exist_ok=True)
     sync_directory(path / "data", "data folders")
+    Index(identity.mountpath, path, writable=True).close()
     sync_directory(path, "folders")
     temporary = path / "shoal.json.new"
     with temporary.open("wb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ MAP_BYTES = 256 << 30
 READERS_MAX = 1024
 SPACE_BYTES_MIN = 1 << 20
 """With less than this available, a write that failed has failed for want of space."""
+LOCK_HEAD_BYTES = 4096
 FORMAT = 1
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
 
@@ -41,6 +43,8 @@ class Index:
     def __init__(self, mountpath_id: str, path: Path, *, writable: bool, sync: bool = True) -> None:
         self.mountpath_id = mountpath_id
         self.path = path
+        if writable:
+            allocate_lock_file(path / "index" / "lock.mdb", LOCK_HEAD_BYTES)
         try:
             self._environment = lmdb.open(
                 str(path / "index"),
@@ -53,6 +57,7 @@ class Index:
                 readahead=False,
             )
             if writable:
+                allocate_lock_file(path / "index" / "lock.mdb")
                 # LMDB syncs its file, never the folder that holds the file's name.
                 sync_directory(path / "index", "index name")
             tables = {name: self._environment.open_db(name.encode(), create=writable) for name in TABLES}
@@ -152,3 +157,13 @@ class Index:
 
     def close(self) -> None:
         self._environment.close()
+
+
+def allocate_lock_file(path: Path, size: int = 0) -> None:
+    """LMDB maps its lock file with holes: on a full disk, the first touch of one would kill the process (SIGBUS).
+
+    Args:
+        size: bytes to allocate; 0 for all that the file has. Raises OSError where there is no space for them.
+    """
+    with path.open("ab") as file:
+        os.posix_fallocate(file.fileno(), 0, size or file.tell())

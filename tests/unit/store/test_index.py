@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import lmdb
@@ -10,7 +11,7 @@ import pytest
 
 from shoal_core.errors import ConfigurationError, DataCorrupt, OutOfSpace, StaleEpoch, TooBusy, Unavailable
 from shoal_core.placement import SLOTS
-from shoal_store.index import TABLES, Index
+from shoal_store.index import READERS_MAX, TABLES, Index
 from shoal_store.slots import OwnedSlots
 
 
@@ -99,11 +100,13 @@ def test_an_index_is_bound_to_its_first_set_of_mountpaths(index: Index) -> None:
         index.bind(["mp1", "mp3"])
 
 
-def test_one_reader_too_many_is_told_to_come_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shoal_store.index.READERS_MAX", 1)
+def test_one_reader_too_many_is_told_to_come_back(path: Path) -> None:
     index = Index("mp1", path, writable=True)
-    with index.read(), pytest.raises(TooBusy, match="repeat"), index.read():
-        pass
+    with ExitStack() as readers:
+        for _ in range(READERS_MAX):
+            readers.enter_context(index.read())
+        with pytest.raises(TooBusy, match="repeat"):
+            readers.enter_context(index.read())
     index.close()
 
 

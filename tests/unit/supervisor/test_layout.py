@@ -78,10 +78,11 @@ def test_a_taken_port_is_refused_with_the_option_that_chooses_another(
     os.geteuid() != 0 or unprivileged_from() < 81, reason="needs root, and ports that need root"
 )
 def test_a_port_that_this_user_may_not_use_is_not_called_taken() -> None:
-    code = "from shoal_cli.supervisor.layout import require_free; require_free(80, '--port')"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], user=NOBODY, capture_output=True, text=True, check=False
+    code = (
+        "import os; from shoal_cli.supervisor.layout import require_free; "
+        f"os.setuid({NOBODY}); require_free(80, '--port')"
     )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "cannot listen on port 80 of 127.0.0.1: Permission denied; choose another" in answer.stderr
 
 
