@@ -42,7 +42,7 @@ class Footer(msgspec.Struct, array_like=True, frozen=True):
     chunk_id: bytes
     upload: str
     position: int
-    """Offset of the chunk's first byte within its object."""
+    """Offset of the chunk's first byte within its object, or within the part of the upload that it was born in."""
     length: int
     block_bytes: int
     block_checksums: bytes

@@ -8,6 +8,7 @@ import msgspec
 
 from shoal_core.objects import NO_PRECONDITIONS, BucketId, ObjectInfo, Preconditions, Version
 from shoal_store.record import Record
+from shoal_store.uploads import Part, Upload
 
 
 class Conditions(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
@@ -20,10 +21,28 @@ class Conditions(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     if_unmodified_since_ns: int | None = None
 
 
-class Commit(msgspec.Struct, array_like=True, frozen=True):
-    """Make one version visible, or the current one invisible. The target gives version, sequence and time."""
+class UploadStep(msgspec.Struct, array_like=True, frozen=True):
+    """What a commit of a multipart upload says beside the rest; the target gives the times."""
 
-    kind: Literal["put", "delete"]
+    id: bytes
+    begins: Upload | None = None
+    """begin-upload"""
+    number: int = 0
+    """put-part"""
+    part: Part | None = None
+    """put-part"""
+    numbers: tuple[int, ...] = ()
+    """complete-upload: the parts whose chunks, in this order, are the chunks of the commit's record"""
+
+
+Kind = Literal["put", "delete", "begin-upload", "put-part", "complete-upload", "abort-upload"]
+
+
+class Commit(msgspec.Struct, array_like=True, frozen=True):
+    """Make one version visible, or the current one invisible, or bring an upload a step further.
+    The target gives version, sequence and time."""
+
+    kind: Kind
     bucket_id: bytes
     generation: int
     name: str
@@ -32,6 +51,7 @@ class Commit(msgspec.Struct, array_like=True, frozen=True):
     record: Record | None = None
     payload: bytes | None = None
     conditions: Conditions = Conditions()
+    upload: UploadStep | None = None
 
     @property
     def bucket(self) -> BucketId:

@@ -35,8 +35,9 @@ from shoal_store.commit import Commit
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
 from shoal_store.manifest import files_of
-from shoal_store.record import Record, decode_record, delete_marker, encode_record
+from shoal_store.record import ChunkPlace, Record, decode_record, delete_marker, encode_record
 from shoal_store.tombstones import Tombstone, encode_tombstone
+from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
 from shoal_store.versions import VersionClock, version_key
 
 PENDING_MAX = 1024
@@ -59,7 +60,8 @@ class Pending:
     commit: Commit
     future: asyncio.Future[ObjectInfo]
     outcome: ObjectInfo | ShoalError | None = None
-    retired: Record | None = None
+    retired: Sequence[Path] = ()
+    """Files that nothing names any more once the transaction is committed."""
     slot: int = 0
 
 
@@ -73,6 +75,7 @@ class IndexCommitter:
         self._target = target
         self._authority = authority
         self._folders = folders
+        self._uploads = UploadCommits(index, folders)
         self._clock = VersionClock(target)
         self._pending: queue.Queue[Pending | None] = queue.Queue(PENDING_MAX)
         self._thread = threading.Thread(target=self._run, name=f"committer-{index.mountpath_id}", daemon=True)
@@ -91,6 +94,8 @@ class IndexCommitter:
     async def stop(self) -> None:
         """Finishes what is pending; takes nothing more."""
         self._stopping = True
+        if self._thread.ident is None:
+            return  # never started
         await asyncio.to_thread(self._pending.put, None)
         await asyncio.to_thread(self._thread.join)
 
@@ -175,14 +180,38 @@ class IndexCommitter:
             self._check(transaction, pending)
             found = transaction.get(key, db=self._index.records)
             current = None if found is None else decode_record(key, found)
-            conditions.check(commit.preconditions, current, reading=False)
-            if commit.kind == "put":
-                pending.outcome = self._put(transaction, commit, key, current)
-            else:
-                pending.outcome = self._delete(transaction, commit, key, current)
-            pending.retired = None if commit.versioned else current
+            match commit.kind:
+                case "put" | "delete" | "complete-upload":
+                    self._change(transaction, pending, key, current)
+                case "begin-upload":
+                    pending.outcome = self._uploads.begin(transaction, commit)
+                case "put-part":
+                    pending.outcome, pending.retired = self._uploads.put_part(transaction, commit)
+                case "abort-upload":
+                    pending.outcome, pending.retired = self._uploads.abort(transaction, commit)
         except ShoalError as error:
             pending.outcome = error
+
+    def _change(
+        self, transaction: lmdb.Transaction, pending: Pending, key: bytes, current: Record | None
+    ) -> None:
+        """Of the object itself."""
+        commit, retired = pending.commit, list[Path]()
+        if commit.kind == "complete-upload":
+            if current is not None and is_repeated(commit, current):
+                pending.outcome = current.info(commit.name, self._location())
+                return
+            self._uploads.check_completion(transaction, commit)
+        conditions.check(commit.preconditions, current, reading=False)
+        if current is not None and not commit.versioned:
+            retired += files_of(current, self._folders.__getitem__)
+        if commit.kind == "complete-upload":
+            retired += self._uploads.remove_completed(transaction, commit)
+        if commit.kind == "delete":
+            pending.outcome = self._delete(transaction, commit, key, current)
+        else:
+            pending.outcome = self._put(transaction, commit, key, current)
+        pending.retired = retired
 
     def _check(self, transaction: lmdb.Transaction, pending: Pending) -> None:
         commit = pending.commit
@@ -241,10 +270,9 @@ class IndexCommitter:
     def _unlink_retired(self, group: Sequence[Pending]) -> None:
         """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
         for pending in group:
-            if pending.retired is not None:
-                for path in files_of(pending.retired, self._folders.__getitem__):
-                    with contextlib.suppress(OSError):
-                        path.unlink(missing_ok=True)
+            for path in pending.retired:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
 def check_shape(commit: Commit, mountpath_ids: Container[str]) -> None:
@@ -253,11 +281,19 @@ def check_shape(commit: Commit, mountpath_ids: Container[str]) -> None:
         raise InvalidArgument(f"a bucket id has {BUCKET_ID_BYTES} bytes, not {len(commit.bucket_id)}")
     if commit.kind == "put" and (commit.record is None or commit.record.delete_marker):
         raise InvalidArgument("a put without a record of the object")
-    chunks = commit.record.chunks if commit.record else ()
+    if commit.kind not in ("put", "delete"):
+        check_upload(commit)
+    if commit.record and commit.record.chunks:
+        check_chunks(commit.record.chunks, mountpath_ids, size=commit.record.size)
+    if commit.upload and commit.upload.part:
+        check_chunks(commit.upload.part.chunks, mountpath_ids, size=commit.upload.part.size)
+
+
+def check_chunks(chunks: Sequence[ChunkPlace], mountpath_ids: Container[str], *, size: int) -> None:
     if any(chunk.mountpath not in mountpath_ids or len(chunk.file_id) != FILE_ID_BYTES for chunk in chunks):
         raise InvalidArgument("a put that names a chunk file on no mountpath of this target")
-    if commit.record and chunks and sum(chunk.length for chunk in chunks) != commit.record.size:
-        raise InvalidArgument(f"a put whose chunks do not make up its {commit.record.size} bytes")
+    if sum(chunk.length for chunk in chunks) != size:
+        raise InvalidArgument(f"a put whose chunks do not make up its {size} bytes")
 
 
 def stamped(record: Record, name: str, current: Record | None, clock: VersionClock) -> Record:

@@ -83,7 +83,10 @@ class Engine(OpenStore):
         if self._authority.is_current(bucket_id):
             raise Unavailable("the bucket is still known here: its removal has not arrived yet")
         for index in self.indexes.values():
-            while (purged := await asyncio.to_thread(purge_batch, index, self.mountpaths, bucket_id)).objects:
+            while True:
+                purged = await asyncio.to_thread(purge_batch, index, self.mountpaths, bucket_id)
+                if purged.nothing:
+                    break
                 yield purged
 
     def own(self, epoch: int, bitmap: bytes) -> None:

@@ -15,8 +15,9 @@ from shoal_core.errors import DataCorrupt, ShoalError
 from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.index import Index, Table
 from shoal_store.keys import BUCKET_ID_BYTES
-from shoal_store.manifest import decode_manifest, manifest_path
+from shoal_store.manifest import decode_manifest, has_manifest, manifest_path
 from shoal_store.record import ChunkPlace, Record, decode_record
+from shoal_store.uploads import UPLOAD_KEY_BYTES, Part, decode_part, decode_upload, is_part, number_of
 
 FINDINGS_MAX = 1000
 BATCH = 1000
@@ -111,7 +112,7 @@ class IndexCheck:
         self._payloads: set[bytes] = set()
 
     def run(self) -> None:
-        tables = (self._index.records, self._index.versions)
+        tables = (self._index.records, self._index.versions, self._index.uploads)
         with self._index.read() as transaction:
             for table in tables:
                 self._check_table(transaction, table)
@@ -119,8 +120,8 @@ class IndexCheck:
         for table in tables:
             key = b""
             while records := self._batch(table, after=key):
-                for key, record in records:
-                    self._check_files(table, key, record)
+                for key, owner in records:
+                    self._check_files(table, key, owner)
 
     def _check_table(self, transaction: lmdb.Transaction, table: Table) -> None:
         previous, count = b"", 0
@@ -128,12 +129,17 @@ class IndexCheck:
             for key, value in cursor:
                 key, count = bytes(key), count + 1
                 if key <= previous:
-                    self._add("keys-out-of-order", key)
+                    self._add("keys-out-of-order", key, table=table)
                 previous = key
                 try:
-                    self._check_record(transaction, key, decode_record(key, value))
+                    if table is not self._index.uploads:
+                        self._check_record(transaction, key, decode_record(key, value))
+                    elif is_part(key):
+                        self._name(decode_part(key, value))
+                    else:
+                        decode_upload(key, value)
                 except DataCorrupt as error:
-                    self._add("damaged-record", key, error.message)
+                    self._add("damaged-record", key, error.message, table=table)
                 if self._progress and count % BATCH == 0:
                     self._progress(self._index.mountpath_id, self._report.objects)
         if count != (entries := transaction.stat(table)["entries"]):
@@ -142,7 +148,7 @@ class IndexCheck:
     def _check_record(self, transaction: lmdb.Transaction, key: bytes, record: Record) -> None:
         self._report.objects += not record.delete_marker
         self._report.bytes += record.size
-        self._named.update((chunk.mountpath, chunk.file_id) for chunk in record.chunks)
+        self._name(record)
         if not record.inline:
             return
         place = key[:BUCKET_ID_BYTES] + record.version
@@ -151,42 +157,53 @@ class IndexCheck:
         if payload is None or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
             self._add("damaged-payload", key)
 
+    def _name(self, owner: Record | Part) -> None:
+        self._named.update((chunk.mountpath, chunk.file_id) for chunk in owner.chunks)
+
     def _check_payloads(self, transaction: lmdb.Transaction) -> None:
         with transaction.cursor(db=self._index.payloads) as cursor:
             for key in cursor.iternext(keys=True, values=False):
                 if bytes(key) not in self._payloads:
                     self._add("orphan-payload", bytes(key))
 
-    def _batch(self, table: Table, *, after: bytes) -> list[tuple[bytes, Record]]:
-        """The next records that name files. Damaged ones have been reported already."""
-        found: list[tuple[bytes, Record]] = []
+    def _batch(self, table: Table, *, after: bytes) -> list[tuple[bytes, Record | Part]]:
+        """The next records or parts that name files. Damaged ones have been reported already."""
+        found: list[tuple[bytes, Record | Part]] = []
         with self._index.read() as transaction, transaction.cursor(db=table) as cursor:
             more = cursor.set_range(after + b"\0") if after else cursor.first()
             while more and len(found) < BATCH:
                 with suppress(DataCorrupt):
-                    record = decode_record(key := bytes(cursor.key()), cursor.value())
-                    if record.chunks:
-                        found.append((key, record))
+                    owner = self._decode(table, key := bytes(cursor.key()), cursor.value())
+                    if owner is not None and owner.chunks:
+                        found.append((key, owner))
                 more = cursor.next()
         return found
 
-    def _check_files(self, table: Table, key: bytes, record: Record) -> None:
-        self._named.update((chunk.mountpath, chunk.file_id) for chunk in record.chunks)
-        for chunk in record.chunks:
+    def _decode(self, table: Table, key: bytes, value: bytes | memoryview) -> Record | Part | None:
+        """None for an upload itself, which has no files."""
+        if table is not self._index.uploads:
+            return decode_record(key, value)
+        return decode_part(key, value) if is_part(key) else None
+
+    def _check_files(self, table: Table, key: bytes, owner: Record | Part) -> None:
+        self._name(owner)
+        for chunk in owner.chunks:
             if chunk.mountpath not in self._mountpaths:
-                return self._add("missing-chunk", key, f"mountpath {chunk.mountpath} is not there")
+                return self._add(
+                    "missing-chunk", key, f"mountpath {chunk.mountpath} is not there", table=table
+                )
         try:
-            for chunk in record.chunks:
+            for chunk in owner.chunks:
                 check_chunk(chunk_path(self._mountpaths[chunk.mountpath], chunk.file_id), chunk)
-            if len(record.chunks) > 1:
-                self._check_manifest(key, record)
+            if isinstance(owner, Record) and has_manifest(owner):
+                self._check_manifest(key, owner)
         except FileNotFoundError as error:
             # Replaced while we look, or really gone: a second look at the record tells.
-            if self._still_there(table, key, record):
+            if self._still_there(table, key, owner):
                 kind = "damaged-manifest" if str(error.filename).endswith(".manifest") else "missing-chunk"
-                self._add(kind, key, str(error.filename))
+                self._add(kind, key, str(error.filename), table=table)
         except (OSError, ShoalError) as error:
-            self._add("damaged-chunk", key, str(error))
+            self._add("damaged-chunk", key, str(error), table=table)
 
     def _check_manifest(self, key: bytes, record: Record) -> None:
         first = record.chunks[0]
@@ -198,14 +215,24 @@ class IndexCheck:
         if found.chunks != record.chunks:
             self._add("damaged-manifest", key, "it names other chunks than the record")
 
-    def _still_there(self, table: Table, key: bytes, record: Record) -> bool:
+    def _still_there(self, table: Table, key: bytes, owner: Record | Part) -> bool:
         with self._index.read() as transaction:
             value = transaction.get(key, db=table)
-            return value is not None and decode_record(key, value).chunks == record.chunks
+            found = None if value is None else self._decode(table, key, value)
+            return found is not None and found.chunks == owner.chunks
 
-    def _add(self, kind: str, key: bytes, detail: str = "") -> None:
-        name = key[BUCKET_ID_BYTES:].decode("utf-8", "replace")
-        self._report.add(Finding(kind, self._index.mountpath_id, name, detail))
+    def _add(self, kind: str, key: bytes, detail: str = "", *, table: Table | None = None) -> None:
+        what = shown_upload(key) if table is self._index.uploads else shown_name(key)
+        self._report.add(Finding(kind, self._index.mountpath_id, what, detail))
+
+
+def shown_name(key: bytes) -> str:
+    return key[BUCKET_ID_BYTES:].decode("utf-8", "replace")
+
+
+def shown_upload(key: bytes) -> str:
+    upload = f"upload {key[BUCKET_ID_BYTES:UPLOAD_KEY_BYTES].hex()}"
+    return f"{upload}, part {number_of(key)}" if is_part(key) else upload
 
 
 def check_chunk(path: Path, chunk: ChunkPlace) -> None:

@@ -1,6 +1,8 @@
-"""Manifests: the record of an object of several chunks, in a file beside its first chunk, for a rebuild of the index.
+"""Manifests: the record of an object of several chunks, or of an upload, in a file beside its first chunk, from which
+an index is rebuilt.
 
-A chunk file says by itself whose it is, but not which other chunks complete the object. The manifest,
+A chunk file says by itself whose it is, but not which other chunks complete the object, nor, when it was born as a
+part of an upload, whether the upload was ever completed. The manifest,
 `data/xx/<first chunk>.manifest`, is magic ‖ key length (u32, big-endian) ‖ key ‖ sealed record, with version, sequence
 and time as they were before the commit (empty and 0): it proves what was written, not that it was committed.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from shoal_core.errors import DataCorrupt
 from shoal_store.chunkfile import chunk_path
+from shoal_store.chunkwriter import create, put_in_place, write_all
 from shoal_store.record import Record, decode_record, encode_record
 
 MAGIC = b"SHOALmf1"
@@ -23,8 +26,22 @@ def manifest_path(first_chunk: Path) -> Path:
     return first_chunk.with_name(f"{first_chunk.name}.manifest")
 
 
+def has_manifest(record: Record) -> bool:
+    return len(record.chunks) > 1 or bool(record.upload)
+
+
 def encode_manifest(key: bytes, record: Record) -> bytes:
     return HEAD.pack(MAGIC, len(key)) + key + encode_record(key, record)
+
+
+def write_manifest(path: Path, temporary: Path, key: bytes, record: Record, *, synced: bool) -> None:
+    """Under `temporary`, then in place of what may be at `path`. Blocks. Raises OutOfSpace and Unavailable."""
+    try:
+        with create(temporary) as file:
+            write_all(file, memoryview(encode_manifest(key, record)))
+            put_in_place(file, temporary, path, what="manifest", synced=synced)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def decode_manifest(content: bytes) -> tuple[bytes, Record]:
@@ -41,4 +58,4 @@ def decode_manifest(content: bytes) -> tuple[bytes, Record]:
 def files_of(record: Record, mountpath: Callable[[str], Path]) -> Iterable[Path]:
     """Everything that goes from the disks when a version goes. The manifest first: it names the others."""
     paths = [chunk_path(mountpath(chunk.mountpath), chunk.file_id) for chunk in record.chunks]
-    return [manifest_path(paths[0]), *paths] if len(paths) > 1 else paths
+    return [manifest_path(paths[0]), *paths] if has_manifest(record) else paths

@@ -63,9 +63,10 @@ class TemporaryFolder:
         return self._folders[mountpath_id]
 
     def close(self) -> None:
-        for path, lock in zip(self._folders.values(), self._locks, strict=True):
+        for path in self._folders.values():
             shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+        while self._locks:
+            os.close(self._locks.pop())
 
 
 def sweep_temporary(mountpath: Path) -> int:

@@ -14,6 +14,8 @@ from shoal_store.index import Index, Table
 from shoal_store.manifest import files_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record, decode_record
+from shoal_store.uploads import Part, decode_part, is_part
+from shoal_store.uploads_commit import part_files
 
 BATCH_OBJECTS = 1000
 
@@ -24,6 +26,13 @@ class Purged:
 
     objects: int = 0
     bytes: int = 0
+    """Of objects and of parts."""
+    uploads: int = 0
+    """Uploads and their parts."""
+
+    @property
+    def nothing(self) -> bool:
+        return not self.objects and not self.uploads
 
 
 def purge_batch(
@@ -31,7 +40,7 @@ def purge_batch(
 ) -> Purged:
     """One synced transaction, then the files. Blocks. For the target alone, once the bucket is gone."""
     files: list[Path] = []
-    objects = size = 0
+    objects = size = uploads = 0
     with index.write() as transaction:
         for table in (index.records, index.versions):
             for key, record in first_of_bucket(transaction, table, bucket_id, batch - objects):
@@ -43,11 +52,17 @@ def purge_batch(
                 files += files_of(record, mountpaths.path)
                 if record.inline:
                     transaction.delete(bucket_id + record.version, db=index.payloads)
+        for key, part in first_uploads(transaction, index, bucket_id, batch - objects):
+            transaction.delete(key, db=index.uploads)
+            uploads += 1
+            if part is not None:
+                size += part.size
+                files += part_files(part, mountpaths.path)
     for path in files:
         # What cannot be removed is an orphan for `shoal fsck`; the rest goes on.
         with suppress(OSError):
             path.unlink(missing_ok=True)
-    return Purged(objects, size)
+    return Purged(objects, size, uploads)
 
 
 def first_of_bucket(
@@ -55,15 +70,34 @@ def first_of_bucket(
 ) -> list[tuple[bytes, Record | None]]:
     """None for a record that is damaged: it goes as well, its files stay as orphans for `shoal fsck`."""
     found: list[tuple[bytes, Record | None]] = []
+    for key, value in first_rows(transaction, table, bucket_id, count):
+        try:
+            found.append((key, decode_record(key, value)))
+        except DataCorrupt:
+            found.append((key, None))
+    return found
+
+
+def first_uploads(
+    transaction: lmdb.Transaction, index: Index, bucket_id: BucketId, count: int
+) -> list[tuple[bytes, Part | None]]:
+    """None for an upload itself, which has no files, and for a part that is damaged."""
+    found: list[tuple[bytes, Part | None]] = []
+    for key, value in first_rows(transaction, index.uploads, bucket_id, count):
+        try:
+            found.append((key, decode_part(key, value) if is_part(key) else None))
+        except DataCorrupt:
+            found.append((key, None))
+    return found
+
+
+def first_rows(
+    transaction: lmdb.Transaction, table: Table, bucket_id: BucketId, count: int
+) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
     with transaction.cursor(db=table) as cursor:
         more = cursor.set_range(bucket_id)
-        while more and len(found) < count:
-            key = bytes(cursor.key())
-            if not key.startswith(bucket_id):
-                break
-            try:
-                found.append((key, decode_record(key, cursor.value())))
-            except DataCorrupt:
-                found.append((key, None))
+        while more and len(found) < count and (key := bytes(cursor.key())).startswith(bucket_id):
+            found.append((key, bytes(cursor.value())))
             more = cursor.next()
     return found

@@ -29,6 +29,7 @@ from shoal_store.listing import list_page
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record, decode_record
 from shoal_store.threads import in_thread
+from shoal_store.uploads_read import UploadReader
 
 ATTEMPTS_LEFT = tuple(reversed(range(10)))
 WINDOW_SECONDS = 24 * 3600.0
@@ -56,6 +57,7 @@ class StoreReader:
         self._indexes = indexes
         self._target = target
         self._window = VerifiedWindow()
+        self.uploads = UploadReader(mountpaths, indexes, target=target)
 
     def head(self, bucket: Bucket, name: str, preconditions: Preconditions) -> ObjectInfo:
         record, _, location = self._find(bucket, name, with_payload=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -11,11 +12,11 @@ from pathlib import Path
 
 from shoal_core.errors import SizeMismatch
 from shoal_core.objects import Bucket, PutRequest
-from shoal_store.chunkfile import BLOCK_BYTES, Birth
-from shoal_store.chunkwriter import ChunkWriter, create, put_in_place, write_all
+from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
+from shoal_store.chunkwriter import ChunkWriter
 from shoal_store.hashing import ContentHashes
 from shoal_store.keys import encode_name, is_hashed, key_of
-from shoal_store.manifest import encode_manifest, manifest_path
+from shoal_store.manifest import manifest_path, write_manifest
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
 from shoal_store.record import ChunkPlace, Record
 from shoal_store.threads import in_thread
@@ -50,11 +51,15 @@ class BodyWriter:
         body: AsyncIterator[bytes],
         *,
         chunk_bytes: int | None = None,
+        upload: str = "",
     ) -> Written:
         """Takes the body to its end, into one chunk or several of at most `chunk_bytes`. Leaves nothing when it
-        raises. Holds at most a block and a piece of the body in memory."""
+        raises. Holds at most a block and a piece of the body in memory. A part of an upload always becomes chunks,
+        and has no manifest: that is written when the upload is completed."""
         hashes = ContentHashes(bucket.properties.checksum_type, request.checksums, md5_etag=request.md5_etag)
-        files = BodyFiles(self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes)
+        files = BodyFiles(
+            self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
+        )
         buffered, size = bytearray(), 0
         try:
             async for piece in body:
@@ -67,12 +72,16 @@ class BodyWriter:
                     await in_thread(files.write, full)
             if request.size is not None and size != request.size:
                 raise wrong_size(request.size, str(size))
-            if size <= INLINE_BYTES_MAX:
+            if size <= INLINE_BYTES_MAX and not upload:
                 return inline(request, bytes(buffered), hashes)
             return await in_thread(files.finish, buffered)
         except (Exception, asyncio.CancelledError):
             await in_thread(files.abort)
             raise
+
+    def write_manifest(self, bucket: Bucket, name: str, record: Record) -> None:
+        """For the record of an upload, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
+        put_manifest(self._mountpaths, self._temporary, bucket, name, record=record)
 
 
 class BodyFiles:
@@ -85,7 +94,9 @@ class BodyFiles:
         bucket: Bucket,
         request: PutRequest,
         hashes: ContentHashes,
+        *,
         chunk_bytes: int | None,
+        upload: str,
     ) -> None:
         self._mountpaths = mountpaths
         self._temporary = temporary
@@ -93,6 +104,7 @@ class BodyFiles:
         self._request = request
         self._hashes = hashes
         self._chunk_bytes = chunk_bytes
+        self._upload = upload
         self._synced = bucket.properties.durability == "fsync"
         self._size = 0
         self._chunk: ChunkWriter | None = None
@@ -103,12 +115,10 @@ class BodyFiles:
         self._hashes.update(data)
         view = memoryview(data)
         while view:
-            if self._chunk is None:
-                folder = self._mountpaths.next_for_chunk()
-                self._chunk = ChunkWriter(folder, self._temporary.path(folder.id), position=self._size)
-            room = len(view) if self._chunk_bytes is None else self._chunk_bytes - self._chunk.length
+            chunk = self._open_chunk()
+            room = len(view) if self._chunk_bytes is None else self._chunk_bytes - chunk.length
             part, view = view[:room], view[room:]
-            self._chunk.write(part)
+            chunk.write(part)
             self._size += len(part)
             if view:
                 self._finish_chunk("", "", "")
@@ -116,11 +126,12 @@ class BodyFiles:
     def finish(self, rest: bytearray) -> Written:
         """Raises ChecksumMismatch before anything has its final name, when there is one chunk."""
         self.write(rest)
+        self._open_chunk()  # a part of no bytes is a chunk too
         self._hashes.check()
         record = record_of(self._request, self._size, self._hashes, ())
         self._finish_chunk(record.etag, record.checksum_type, record.checksum_value)
         record = record_of(self._request, self._size, self._hashes, tuple(self._places))
-        if len(self._places) > 1:
+        if len(self._places) > 1 and not self._upload:
             self._write_manifest(record)
         return Written(record, None, tuple(self._finished))
 
@@ -130,6 +141,12 @@ class BodyFiles:
         for path in self._finished:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _open_chunk(self) -> ChunkWriter:
+        if self._chunk is None:
+            folder = self._mountpaths.next_for_chunk()
+            self._chunk = ChunkWriter(folder, self._temporary.path(folder.id), position=self._size)
+        return self._chunk
 
     def _finish_chunk(self, etag: str, checksum_type: str, checksum_value: str) -> None:
         assert self._chunk is not None
@@ -144,25 +161,26 @@ class BodyFiles:
             checksum_value,
             time.time_ns(),
         )
-        self._places.append(self._chunk.finish(birth, synced=self._synced))
+        self._places.append(self._chunk.finish(birth, upload=self._upload, synced=self._synced))
         self._finished.append(self._chunk.path)
         self._chunk = None
 
     def _write_manifest(self, record: Record) -> None:
-        first = self._finished[0]
-        path = manifest_path(first)
-        temporary = self._temporary.path(record.chunks[0].mountpath) / path.name
-        name = encode_name(self._request.name)
-        key = key_of(self._bucket.id, name)
-        if is_hashed(key):
-            record = record.named(self._request.name)
-        self._finished.append(path)
-        try:
-            with create(temporary) as file:
-                write_all(file, memoryview(encode_manifest(key, record)))
-                put_in_place(file, temporary, path, what="manifest", synced=self._synced)
-        finally:
-            temporary.unlink(missing_ok=True)
+        self._finished.append(manifest_path(self._finished[0]))
+        put_manifest(self._mountpaths, self._temporary, self._bucket, self._request.name, record=record)
+
+
+def put_manifest(
+    mountpaths: Mountpaths, temporary: TemporaryFolder, bucket: Bucket, name: str, *, record: Record
+) -> None:
+    """Blocks. Raises OutOfSpace and Unavailable."""
+    first = record.chunks[0]
+    path = manifest_path(chunk_path(mountpaths.path(first.mountpath), first.file_id))
+    unfinished = temporary.path(first.mountpath) / f"{path.name}.{secrets.token_hex(8)}"
+    key = key_of(bucket.id, encode_name(name))
+    if is_hashed(key):
+        record = record.named(name)
+    write_manifest(path, unfinished, key, record, synced=bucket.properties.durability == "fsync")
 
 
 def inline(request: PutRequest, payload: bytes, hashes: ContentHashes) -> Written:

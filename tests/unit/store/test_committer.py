@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from shoal_core.placement import SLOTS
 from shoal_store.chunkfile import BLOCK_BYTES
 from shoal_store.committer import GROUP_MAX, PENDING_MAX
 from shoal_store.engine import Engine
+from shoal_store.index import READERS_MAX
 from shoal_store.record import Record, decode_record
 from support.engines import (
     BUCKET,
@@ -357,16 +358,14 @@ async def test_a_commit_that_makes_no_sense_is_refused_and_the_next_is_taken(eng
     assert await get(engine, "a") == LARGE
 
 
-async def test_a_commit_whose_check_afterwards_fails_keeps_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shoal_store.index.READERS_MAX", 1)
+async def test_a_commit_whose_check_afterwards_fails_keeps_its_files(tmp_path: Path) -> None:
     async with running_engine(tmp_path, mountpaths=1) as engine:
-        await put(engine, "first", b"x")
-    async with running_engine(tmp_path, mountpaths=1) as engine:
-        with engine.indexes["mp1"].read(), pytest.raises(TooBusy) as caught:
-            # Our transaction holds the only reader slot, so the committer cannot look at the slots again.
-            await put(engine, "a", LARGE)
+        with ExitStack() as readers:
+            for _ in range(READERS_MAX):
+                readers.enter_context(engine.indexes["mp1"].read())
+            # No reader slot is left with which the committer could look at the slots again.
+            with pytest.raises(TooBusy) as caught:
+                await put(engine, "a", LARGE)
         assert caught.value.metadata["outcome"] == "unknown"
         assert await get(engine, "a") == LARGE
 
