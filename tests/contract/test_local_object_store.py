@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import ObjectStoreContract
 from shoal_store.local import LocalObjectStore
 from support.stores import local_store
 
 
-class TestLocalObjectStore(ObjectStoreContract):
+class TestLocalObjectStore(ObjectStoreContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[LocalObjectStore]:
         async with local_store(tmp_path) as store:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import ObjectStoreContract
 from support.memory_store import MemoryObjectStore
 
 
-class TestMemoryObjectStore(ObjectStoreContract):
+class TestMemoryObjectStore(ObjectStoreContract, MultipartContract):
     @pytest.fixture
     def store(self) -> MemoryObjectStore:
         return MemoryObjectStore()

@@ -5,23 +5,17 @@ It lets tests look inside (`names`) and choose what goes wrong (`failure`).
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import xxhash
-from crc32c import crc32c
-
 from shoal_core.errors import (
-    ChecksumMismatch,
     InvalidName,
     NotModified,
     ObjectNotFound,
     PreconditionFailed,
     RangeNotSatisfiable,
     ShoalError,
-    SizeMismatch,
 )
 from shoal_core.objects import (
     FRAME_BYTES,
@@ -30,7 +24,6 @@ from shoal_core.objects import (
     Bucket,
     BucketId,
     ByteRange,
-    Checksum,
     ListPage,
     ListQuery,
     ObjectInfo,
@@ -39,10 +32,13 @@ from shoal_core.objects import (
     RangeRequest,
     Version,
 )
+from support.memory_content import check_content, content_etag, kept_checksum
+from support.memory_uploads import MemoryUploads
 
 
-class MemoryObjectStore:
+class MemoryObjectStore(MemoryUploads):
     def __init__(self, location: str = "t[memory]:mp1") -> None:
+        super().__init__()
         self.failure: ShoalError | None = None
         self._location = location
         self._objects: dict[tuple[BucketId, str], tuple[ObjectInfo, bytes]] = {}
@@ -120,6 +116,12 @@ class MemoryObjectStore:
             next_after=max(shown) if len(after) > len(shown) else "",
         )
 
+    def check_name(self, name: str) -> None:
+        self._fail(name)
+
+    def is_current(self, bucket: Bucket, info: ObjectInfo) -> bool:
+        return self._objects.get((bucket.id, info.name), (None, b""))[0] == info
+
     def _current(self, bucket: Bucket, name: str) -> ObjectInfo:
         self._fail(name)
         if (bucket.id, name) not in self._objects:
@@ -160,29 +162,6 @@ def is_folded(name: str, query: ListQuery) -> bool:
     return bool(query.delimiter) and query.delimiter in name[len(query.prefix) :]
 
 
-def check_content(request: PutRequest, data: bytes) -> None:
-    if request.size is not None and request.size != len(data):
-        raise SizeMismatch(f"{len(data)} bytes came and {request.size} were announced")
-    for checksum in request.checksums:
-        if checksum != checksum_of(checksum.type, data):
-            raise ChecksumMismatch(f"the {checksum.type} differs", type=checksum.type)
-
-
-def kept_checksum(bucket: Bucket, data: bytes) -> Checksum | None:
-    kind = bucket.properties.checksum_type
-    return None if kind == "none" else checksum_of(kind, data)
-
-
-def checksum_of(kind: str, data: bytes) -> Checksum:
-    match kind:
-        case "xxhash2":
-            return Checksum(kind, str(xxhash.xxh64_hexdigest(data)))
-        case "crc32c":
-            return Checksum(kind, f"{crc32c(data):08x}")
-        case _:
-            return Checksum(kind, hashlib.new(kind, data).hexdigest())
-
-
 def check_conditions(conditions: Preconditions, info: ObjectInfo | None, *, reading: bool) -> None:
     """In the order of RFC 9110, section 13.2.2; times in whole seconds, as HTTP has them."""
     since = conditions.if_unmodified_since_ns
@@ -200,10 +179,6 @@ def check_conditions(conditions: Preconditions, info: ObjectInfo | None, *, read
             raise kind("if_none_match does not hold", condition="if_none_match")
     elif reading and since is not None and info is not None and info.modified_ns // 10**9 <= since // 10**9:
         raise NotModified("it was not modified since", condition="if_modified_since")
-
-
-def content_etag(request: PutRequest, data: bytes) -> str:
-    return hashlib.md5(data).hexdigest() if request.md5_etag else str(xxhash.xxh3_128_hexdigest(data))
 
 
 def matches(etags: tuple[str, ...], info: ObjectInfo | None) -> bool:
