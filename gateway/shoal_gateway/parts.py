@@ -10,7 +10,8 @@ import grpc.aio
 
 from shoal_core.access import Permission, Principal
 from shoal_core.cluster_map import ClusterMap
-from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
+from shoal_core.multipart import MultipartStore
+from shoal_core.objects import Bucket, BucketProperties, BucketReference
 
 ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
 """Gives the connection to a proxy that is alive if any is, and its name in errors. Raises ControlPlaneDown."""
@@ -42,7 +43,7 @@ class BucketControl(Protocol):
 class Parts:
     """The collaborators of the handlers."""
 
-    objects: ObjectStore
+    objects: MultipartStore
     buckets: Buckets
     control: BucketControl
     cluster_map: Callable[[], ClusterMap]

@@ -10,6 +10,7 @@ from pathlib import Path
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.cluster_map import Member
 from shoal_core.errors import ConfigurationError
+from shoal_core.multipart import Completion, MultipartStore, PartInfo, UploadInfo, UploadPage, UploadQuery
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -17,7 +18,6 @@ from shoal_core.objects import (
     ListQuery,
     ObjectBody,
     ObjectInfo,
-    ObjectStore,
     Preconditions,
     PutRequest,
     RangeRequest,
@@ -49,7 +49,7 @@ class MemberStores:
         self._local: dict[str, SameHostStore] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def store_of(self, member: Member) -> ObjectStore:
+    def store_of(self, member: Member) -> MultipartStore:
         if self._local_reads and member.unix_socket and member.host_id == self._host_id:
             return self._same_host_store(member)
         return self._remote_store(member)
@@ -101,7 +101,7 @@ class SameHostStore:
         self,
         member: Member,
         stream: CommitStream,
-        remote: Callable[[Member], ObjectStore],
+        remote: Callable[[Member], MultipartStore],
         *,
         cluster_id: str,
         epoch: Epoch,
@@ -159,7 +159,31 @@ class SameHostStore:
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
         return await (await self._opened()).list(bucket, query)
 
-    async def _opened(self) -> ObjectStore:
+    async def begin_upload(self, bucket: Bucket, request: PutRequest) -> UploadInfo:
+        return await (await self._opened()).begin_upload(bucket, request)
+
+    async def put_part(
+        self, bucket: Bucket, upload_id: str, number: int, request: PutRequest, body: AsyncIterator[bytes]
+    ) -> PartInfo:
+        return await (await self._opened()).put_part(bucket, upload_id, number, request, body)
+
+    async def complete_upload(
+        self, bucket: Bucket, name: str, upload_id: str, completion: Completion
+    ) -> ObjectInfo:
+        return await (await self._opened()).complete_upload(bucket, name, upload_id, completion)
+
+    async def abort_upload(self, bucket: Bucket, name: str, upload_id: str) -> None:
+        await (await self._opened()).abort_upload(bucket, name, upload_id)
+
+    async def list_uploads(self, bucket: Bucket, query: UploadQuery) -> UploadPage:
+        return await (await self._opened()).list_uploads(bucket, query)
+
+    async def list_parts(
+        self, bucket: Bucket, name: str, upload_id: str
+    ) -> tuple[UploadInfo, tuple[PartInfo, ...]]:
+        return await (await self._opened()).list_parts(bucket, name, upload_id)
+
+    async def _opened(self) -> MultipartStore:
         """The store, as long as the target runs. Raises OwnerUnreachable."""
         await self._stream.wait_first_connection()
         self._stream.require_connected()

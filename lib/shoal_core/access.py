@@ -129,4 +129,10 @@ RPC_PERMISSIONS: Mapping[str, Permission | NodeOnly] = {
     "/shoal.object.v1.ObjectService/HeadObject": Permission.HEAD_OBJECT,
     "/shoal.object.v1.ObjectService/DeleteObject": Permission.DELETE_OBJECT,
     "/shoal.object.v1.ObjectService/ListObjects": Permission.LIST_OBJECTS,
+    "/shoal.object.v1.UploadService/BeginUpload": Permission.PUT,
+    "/shoal.object.v1.UploadService/PutPart": Permission.PUT,
+    "/shoal.object.v1.UploadService/CompleteUpload": Permission.PUT,
+    "/shoal.object.v1.UploadService/AbortUpload": Permission.PUT,
+    "/shoal.object.v1.UploadService/ListUploads": Permission.LIST_OBJECTS,
+    "/shoal.object.v1.UploadService/ListParts": Permission.GET,
 }

@@ -9,9 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shoal.bucket.v1 import bucket_pb2
 from shoal.cluster.v1 import cluster_pb2
 from shoal.common.v1 import common_pb2
-from shoal.object.v1 import object_pb2
+from shoal.object.v1 import object_pb2, upload_pb2
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole, MemberState, Mountpath
 from shoal_core.errors import InvalidArgument
+from shoal_core.multipart import PartInfo, UploadInfo
 from shoal_core.names import checked_reference
 from shoal_core.objects import (
     NO_PRECONDITIONS,
@@ -142,6 +143,48 @@ def object_from_message(message: object_pb2.Object) -> ObjectInfo:
         content_type=message.content_type,
         metadata=dict(message.metadata),
         location=message.location,
+        headers=dict(message.headers),
+    )
+
+
+def upload_to_message(upload: UploadInfo) -> upload_pb2.Upload:
+    return upload_pb2.Upload(
+        id=upload.id,
+        name=upload.name,
+        create_time=timestamp_to_message(upload.created_ns),
+        content_type=upload.content_type,
+        metadata=upload.metadata,
+        headers=upload.headers,
+    )
+
+
+def upload_from_message(message: upload_pb2.Upload) -> UploadInfo:
+    return UploadInfo(
+        id=message.id,
+        name=message.name,
+        created_ns=timestamp_from_message(message.create_time),
+        content_type=message.content_type,
+        metadata=dict(message.metadata),
+        headers=dict(message.headers),
+    )
+
+
+def part_to_message(part: PartInfo) -> upload_pb2.Part:
+    return upload_pb2.Part(
+        number=part.number,
+        size=part.size,
+        etag=part.etag,
+        update_time=timestamp_to_message(part.modified_ns),
+        headers=part.headers,
+    )
+
+
+def part_from_message(message: upload_pb2.Part) -> PartInfo:
+    return PartInfo(
+        number=message.number,
+        size=message.size,
+        etag=message.etag,
+        modified_ns=timestamp_from_message(message.update_time),
         headers=dict(message.headers),
     )
 

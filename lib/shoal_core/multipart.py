@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,6 +21,7 @@ from shoal_core.objects import (
 )
 
 PARTS_MAX = 10_000
+MD5_HEX = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,15 @@ class Completion:
 
     parts: Sequence[PartChoice]
     """Ascending numbers without a repetition; parts of the upload that are not named are dropped."""
-    etag: str
-    """Of the object."""
+    given_etag: str = ""
+    """Of the object; empty for the one that S3's clients expect."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Added to those the upload began with."""
     preconditions: Preconditions = NO_PRECONDITIONS
+
+    @property
+    def etag(self) -> str:
+        return self.given_etag or multipart_etag(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,16 @@ class UploadPage:
     uploads: tuple[UploadInfo, ...]
     more: bool
     """Whether uploads follow the last one."""
+
+
+def multipart_etag(choices: Sequence[PartChoice]) -> str:
+    """Of an object made of parts, as S3's clients expect it: the MD5 of the parts' MD5s, and their number. An etag of
+    a part that is none (it was not asked for) counts by its characters."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for choice in choices:
+        is_md5 = MD5_HEX.fullmatch(choice.etag)
+        digest.update(bytes.fromhex(choice.etag) if is_md5 else choice.etag.encode())
+    return f"{digest.hexdigest()}-{len(choices)}"
 
 
 class MultipartStore(ObjectStore, Protocol):

@@ -5,30 +5,22 @@ Handlers check, call the store and fill the answer; the gate in front of them (`
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Protocol
 
 from crc32c import crc32c
 from google.api import httpbody_pb2
 
-from shoal.common.v1 import common_pb2
 from shoal.object.v1 import object_pb2, object_pb2_grpc
 from shoal_core import messages
-from shoal_core.access import Permission, Principal
+from shoal_core.access import Permission
+from shoal_core.body_stream import IDLE_SECONDS_MAX, UploadedBody, check_checksums, check_headers
+from shoal_core.bucket_admission import Admission, BucketAdmission, BucketResolver
 from shoal_core.errors import (
-    ChecksumMismatch,
-    DeadlineExceeded,
     InvalidArgument,
     PermissionDenied,
-    SizeMismatch,
-    StaleEpoch,
 )
 from shoal_core.objects import (
-    FRAME_BYTES,
-    Bucket,
-    BucketReference,
     ListPage,
     ListQuery,
     ObjectStore,
@@ -37,26 +29,13 @@ from shoal_core.objects import (
 )
 from shoal_core.rpc import Context, current_principal
 
-IDLE_SECONDS_MAX = 60.0
-"""How long an upload may send nothing; then it is given up."""
-METADATA_BYTES_MAX = 8 << 10
 PAGE_ENTRIES_DEFAULT = 1000
 PAGE_ENTRIES_MAX = 10_000
 PAGE_BYTES_MAX = 3 << 20
 """Pages are cut here, below the limit on one message: records can be 10 KiB each."""
 CONTENT_TYPE_DEFAULT = "application/octet-stream"
-CHECKSUM_TYPES = frozenset({"xxhash2", "crc32c", "md5", "sha256", "sha512"})
 
 Uploads = AsyncIterator[object_pb2.PutObjectRequest]
-Admission = Callable[[object_pb2.Routing], Awaitable[None]]
-
-
-class BucketResolver(Protocol):
-    """What this service needs of `BucketDirectory`."""
-
-    async def resolve(
-        self, reference: BucketReference, *, permission: Permission, principal: Principal
-    ) -> Bucket: ...
 
 
 class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
@@ -71,15 +50,14 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
         idle_seconds: float = IDLE_SECONDS_MAX,
     ) -> None:
         self._store = store
-        self._buckets = buckets
-        self._admit = admit
+        self._admission = BucketAdmission(buckets, admit=admit)
         self._idle_seconds = idle_seconds
 
     async def PutObject(self, request_iterator: Uploads, context: Context) -> object_pb2.PutObjectResponse:
         uploaded = UploadedBody(request_iterator, idle_seconds=self._idle_seconds)
-        specification = await uploaded.specification()
+        specification = (await uploaded.first()).specification
         request = put_request(specification, late_headers=lambda: uploaded.finish_headers)
-        bucket = await self._bucket(specification.bucket, specification.routing, Permission.PUT)
+        bucket = await self._admission.bucket(specification.bucket, specification.routing, Permission.PUT)
         async with aclosing(uploaded.chunks()) as body:
             info = await self._store.put(bucket, request, body)
         return object_pb2.PutObjectResponse(object=messages.object_to_message(info))
@@ -88,7 +66,7 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
         self, request: object_pb2.GetObjectRequest, context: Context
     ) -> AsyncIterator[object_pb2.GetObjectResponse]:
         wanted = range_request(request)
-        bucket = await self._bucket(request.bucket, request.routing, Permission.GET)
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.GET)
         body = await self._store.open(
             bucket,
             request.name,
@@ -109,7 +87,7 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
         self, request: object_pb2.DownloadObjectRequest, context: Context
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         wanted = range_request(request)
-        bucket = await self._bucket(request.bucket, request.routing, Permission.GET)
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.GET)
         preconditions = messages.preconditions_from_message(request.preconditions)
         body = await self._store.open(bucket, request.name, range=wanted, preconditions=preconditions)
         content_type = body.info.content_type
@@ -125,7 +103,7 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
     async def HeadObject(
         self, request: object_pb2.HeadObjectRequest, context: Context
     ) -> object_pb2.HeadObjectResponse:
-        bucket = await self._bucket(request.bucket, request.routing, Permission.HEAD_OBJECT)
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.HEAD_OBJECT)
         preconditions = messages.preconditions_from_message(request.preconditions)
         info = await self._store.head(bucket, request.name, preconditions=preconditions)
         return object_pb2.HeadObjectResponse(object=messages.object_to_message(info))
@@ -133,7 +111,7 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
     async def DeleteObject(
         self, request: object_pb2.DeleteObjectRequest, context: Context
     ) -> object_pb2.DeleteObjectResponse:
-        bucket = await self._bucket(request.bucket, request.routing, Permission.DELETE_OBJECT)
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.DELETE_OBJECT)
         preconditions = messages.preconditions_from_message(request.preconditions)
         info = await self._store.delete(bucket, request.name, preconditions=preconditions)
         return object_pb2.DeleteObjectResponse(object=messages.object_to_message(info))
@@ -142,86 +120,8 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
         self, request: object_pb2.ListObjectsRequest, context: Context
     ) -> object_pb2.ListObjectsResponse:
         query = list_query(request)
-        bucket = await self._bucket(request.bucket, request.routing, Permission.LIST_OBJECTS)
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.LIST_OBJECTS)
         return page_message(await self._store.list(bucket, query))
-
-    async def _bucket(
-        self, named: common_pb2.BucketReference, routing: object_pb2.Routing, permission: Permission
-    ) -> Bucket:
-        reference = messages.bucket_reference_from_message(named)
-        if self._admit is not None:
-            await self._admit(routing)
-        bucket = await self._buckets.resolve(reference, permission=permission, principal=current_principal())
-        if routing.bucket_id and routing.bucket_id != bucket.id:
-            raise StaleEpoch(f"{reference} was made anew since the caller looked it up: look it up again")
-        return bucket
-
-
-class UploadedBody:
-    """The messages of one upload, checked: specification, frames without a gap, finish."""
-
-    def __init__(self, requests: Uploads, *, idle_seconds: float) -> None:
-        self._requests = requests
-        self._idle_seconds = idle_seconds
-        self.finish_headers: Mapping[str, str] = {}
-
-    async def specification(self) -> object_pb2.PutObjectSpecification:
-        first = await self._next()
-        if first is None or first.WhichOneof("message") != "specification":
-            raise InvalidArgument("an upload begins with its specification, and this one does not")
-        return first.specification
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes of the body; ends only after a right finish message, else raises."""
-        received = 0
-        while (request := await self._next()) is not None:
-            match request.WhichOneof("message"):
-                case "frame":
-                    yield checked_data(request.frame, expected_offset=received)
-                    received += len(request.frame.data)
-                case "finish":
-                    check_finish(request.finish, received=received)
-                    self.finish_headers = dict(request.finish.headers)
-                    check_headers({}, self.finish_headers)
-                    return
-                case other:
-                    raise InvalidArgument(f"an upload holds frames and a finish, not {other or 'nothing'}")
-        raise InvalidArgument(f"the upload ended after {received} bytes without its finish: nothing was kept")
-
-    async def _next(self) -> object_pb2.PutObjectRequest | None:
-        try:
-            async with asyncio.timeout(self._idle_seconds) as deadline:
-                return await anext(self._requests, None)
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            raise DeadlineExceeded(
-                f"the upload sent nothing for {self._idle_seconds:g} s and was given up: send it again"
-            ) from error
-
-
-def checked_data(frame: object_pb2.Frame, *, expected_offset: int) -> bytes:
-    if frame.offset != expected_offset:
-        raise InvalidArgument(
-            f"a frame for byte {frame.offset} came where byte {expected_offset} was due; send frames in order"
-        )
-    if not 0 < len(frame.data) <= FRAME_BYTES:
-        raise InvalidArgument(f"a frame holds {len(frame.data)} bytes; send 1 to {FRAME_BYTES}")
-    if crc32c(frame.data) != frame.crc32c:
-        raise ChecksumMismatch(
-            f"the frame for byte {frame.offset} was damaged on the way: its CRC32C differs; send it again",
-            type="crc32c",
-        )
-    return frame.data
-
-
-def check_finish(finish: object_pb2.PutObjectFinish, *, received: int) -> None:
-    if finish.size != received:
-        raise SizeMismatch(
-            f"the finish says {finish.size} bytes and {received} arrived; nothing was kept",
-            announced=str(finish.size),
-            received=str(received),
-        )
 
 
 def put_request(
@@ -234,7 +134,7 @@ def put_request(
         raise PermissionDenied("only nodes of the cluster set an etag; leave it out", field="etag")
     metadata, headers = dict(specification.metadata), dict(specification.headers)
     check_headers(metadata, headers)
-    check_checksums(specification)
+    check_checksums(specification.checksums)
     return PutRequest(
         name=specification.name,
         size=specification.size if specification.HasField("size") else None,
@@ -247,26 +147,6 @@ def put_request(
         md5_etag=specification.md5_etag,
         late_headers=late_headers,
     )
-
-
-def check_headers(metadata: Mapping[str, str], headers: Mapping[str, str]) -> None:
-    size = sum(
-        len(key.encode()) + len(value.encode()) for key, value in [*metadata.items(), *headers.items()]
-    )
-    if size > METADATA_BYTES_MAX:
-        raise InvalidArgument(
-            f"metadata has {size} bytes; at most {METADATA_BYTES_MAX} are kept", field="metadata"
-        )
-
-
-def check_checksums(specification: object_pb2.PutObjectSpecification) -> None:
-    types = [checksum.type for checksum in specification.checksums]
-    for unknown in set(types) - CHECKSUM_TYPES:
-        raise InvalidArgument(
-            f"checksum type {unknown!r} is not one of {', '.join(sorted(CHECKSUM_TYPES))}", field="checksums"
-        )
-    if len(set(types)) != len(types):
-        raise InvalidArgument("several checksums of one type were given; send one of each", field="checksums")
 
 
 def range_request(

@@ -32,12 +32,20 @@ Serve = Callable[[Path, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def run_service(name: str, serve: Serve) -> None:
-    """The `main` of a service: `<name> --config FILE`. Does not return after a failure."""
+    """The `main` of a service: `<name> --config FILE [--insecure-anonymous]`. Does not return after a failure."""
     parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
-    path = parser.parse_args().config
+    parser.add_argument(
+        "--insecure-anonymous",
+        action="store_true",
+        help="serve other machines although nobody can prove who he is: all are administrators",
+    )
+    arguments = parser.parse_args()
+    if arguments.insecure_anonymous:
+        # Settings have two sources, the file and the environment; the flag is a way to write the second.
+        os.environ[f"{name.upper().replace('-', '_')}_INSECURE_ANONYMOUS"] = "true"
     try:
-        uvloop.run(until_stopped(path, serve))
+        uvloop.run(until_stopped(arguments.config, serve))
     except Exception as error:
         cause = first_error(error)
         if not isinstance(cause, ShoalError | OSError):

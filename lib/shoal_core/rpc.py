@@ -37,6 +37,7 @@ __all__ = [
     "Context",
     "Listener",
     "add_listener",
+    "beyond_loopback",
     "build_server",
     "call",
     "current_principal",
@@ -91,6 +92,7 @@ def build_server(
     cluster_id: str,
     mode: Listener,
     services: Sequence[Callable[[grpc.aio.Server], None]],
+    insecure_anonymous: bool = False,
     unary_seconds_max: float = UNARY_SECONDS_MAX,
     concurrent_calls_max: int = CONCURRENT_CALLS_MAX,
 ) -> grpc.aio.Server:
@@ -102,6 +104,7 @@ def build_server(
         node=node,
         cluster_id=cluster_id,
         mode=mode,
+        insecure_anonymous=insecure_anonymous,
         unary_seconds_max=unary_seconds_max,
         concurrent_calls_max=concurrent_calls_max,
     )
@@ -116,7 +119,14 @@ def build_server(
     return server
 
 
-def add_listener(server: grpc.aio.Server, address: str, *, tls: TlsFiles | None, mode: Listener) -> str:
+def add_listener(
+    server: grpc.aio.Server,
+    address: str,
+    *,
+    tls: TlsFiles | None,
+    mode: Listener,
+    insecure_anonymous: bool = False,
+) -> str:
     """Bind `host:port` (port 0 lets the kernel choose) or `unix:/path`; returns the bound address."""
     if mode is Listener.LOCAL_SOCKET:
         check_socket_path(Path(address.removeprefix("unix:")))
@@ -125,14 +135,20 @@ def add_listener(server: grpc.aio.Server, address: str, *, tls: TlsFiles | None,
     if tls is None:
         raise ConfigurationError(f"{mode} listener {address} needs TLS files")
     host, _, _ = address.rpartition(":")
-    if mode is Listener.PUBLIC and not is_loopback(host):
-        raise ConfigurationError(
-            f"public listener {address}: in local mode everybody who reaches it is an administrator, "
-            "so it must be on loopback, for example 127.0.0.1"
-        )
+    if mode is Listener.PUBLIC and not is_loopback(host) and not insecure_anonymous:
+        raise ConfigurationError(beyond_loopback(address))
     credentials = tls.server_credentials(demand_node_certificate=mode is Listener.INTERNAL)
     port = bind(address, lambda: server.add_secure_port(address, credentials))
     return f"{host}:{port}"
+
+
+def beyond_loopback(address: str) -> str:
+    """What is said to who wants to serve users of other machines while nobody can prove who he is."""
+    return (
+        f"cannot listen on {address}: there is no AuthN yet, so everybody who reaches it would be an "
+        "administrator; listen on loopback such as 127.0.0.1, or give --insecure-anonymous if only machines "
+        "that you trust can reach it"
+    )
 
 
 class Channels:

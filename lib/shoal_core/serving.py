@@ -22,19 +22,29 @@ AddService = Callable[[grpc.aio.Server], None]
 class Servers:
     """One server for each listener. `stopping` is set first, so that endless streams can end themselves."""
 
-    def __init__(self, *, node: str, cluster_id: str, tls: TlsFiles) -> None:
+    def __init__(
+        self, *, node: str, cluster_id: str, tls: TlsFiles, insecure_anonymous: bool = False
+    ) -> None:
         self.stopping = asyncio.Event()
         self._node = node
         self._cluster_id = cluster_id
         self._tls = tls
+        self._insecure_anonymous = insecure_anonymous
         self._servers: list[grpc.aio.Server] = []
 
     def listen(self, mode: Listener, address: str, services: Sequence[AddService]) -> str:
         """Bind; returns the bound address. Raises ConfigurationError when it is taken."""
         if mode is not Listener.LOCAL_SOCKET:
             check_free(address)
-        server = build_server(node=self._node, cluster_id=self._cluster_id, mode=mode, services=services)
-        bound = add_listener(server, address, tls=self._tls, mode=mode)
+        anonymous = self._insecure_anonymous
+        server = build_server(
+            node=self._node,
+            cluster_id=self._cluster_id,
+            mode=mode,
+            services=services,
+            insecure_anonymous=anonymous,
+        )
+        bound = add_listener(server, address, tls=self._tls, mode=mode, insecure_anonymous=anonymous)
         self._servers.append(server)
         return bound
 

@@ -139,7 +139,7 @@ class LocalUploads:
         )
 
 
-NO_COMPLETION = Completion((), "")
+NO_COMPLETION = Completion(())
 
 
 @asynccontextmanager

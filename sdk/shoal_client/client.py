@@ -31,7 +31,8 @@ from shoal_core import messages
 from shoal_core.certificates import TlsFiles
 from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.errors import OwnerUnreachable
-from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectStore
+from shoal_core.multipart import MultipartStore
+from shoal_core.objects import Bucket, BucketProperties, BucketReference
 from shoal_core.rpc import Channels, call
 
 Request = TypeVar("Request")
@@ -60,7 +61,7 @@ class ShoalClient:
         self._tls = tls
         self._direct = direct
         self._known_buckets: dict[BucketReference, Bucket] = {}
-        self._stores: dict[str, ObjectStore] = {}
+        self._stores: dict[str, MultipartStore] = {}
 
     async def __aenter__(self) -> ShoalClient:
         # Channels belong to the running event loop, so they are made here and not in the constructor.
@@ -73,7 +74,7 @@ class ShoalClient:
         except BaseException:
             await self.close()
             raise
-        self._objects: ObjectStore = RemoteObjectStore(channel, peer=self._peer)
+        self._objects: MultipartStore = RemoteObjectStore(channel, peer=self._peer)
         if self._direct:
             self._objects = RoutedObjectStore(
                 lambda: self._cluster.current, self._store_of, refresh=self._cluster.refresh
@@ -95,8 +96,8 @@ class ShoalClient:
         return self._cluster.current
 
     @property
-    def objects(self) -> ObjectStore:
-        """The layer under `bucket(...)`, for programs that work with `ObjectStore` themselves."""
+    def objects(self) -> MultipartStore:
+        """The layer under `bucket(...)`, for programs that work with `MultipartStore` themselves."""
         return self._objects
 
     def bucket(self, bucket: str | BucketReference) -> BucketClient:
@@ -164,7 +165,7 @@ class ShoalClient:
         self._known_buckets[bucket.reference] = bucket
         return bucket
 
-    def _store_of(self, member: Member) -> ObjectStore:
+    def _store_of(self, member: Member) -> MultipartStore:
         if not member.public_address:
             raise OwnerUnreachable(
                 f"target {member.id} has no public address; connect with direct=False to use the proxy",

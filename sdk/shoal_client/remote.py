@@ -21,10 +21,10 @@ from shoal.object.v1.object_pb2 import (
     PutObjectRequest,
     PutObjectResponse,
     PutObjectSpecification,
-    Routing,
 )
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
 from shoal_client.frames import checked_data, frames_of
+from shoal_client.remote_uploads import UNARY_SECONDS_MAX, RemoteUploads
 from shoal_client.upload import Upload
 from shoal_core import messages
 from shoal_core.errors import DataCorrupt, DeadlineExceeded, InvalidArgument, RangeNotSatisfiable
@@ -42,7 +42,6 @@ from shoal_core.objects import (
 )
 from shoal_core.rpc import call, stream_metadata, translate_errors
 
-UNARY_SECONDS_MAX = 30.0
 IDLE_SECONDS_MAX = 60.0
 """How long one message of a stream may take; a commit waits for a disk to sync."""
 PAGE_ENTRIES_MAX = 10_000
@@ -50,8 +49,8 @@ PAGE_ENTRIES_MAX = 10_000
 Download = grpc.aio.UnaryStreamCall[GetObjectRequest, GetObjectResponse]
 
 
-class RemoteObjectStore:
-    """Implements `ObjectStore`. With `epoch` the caller routes by itself, and the peer, a target, refuses a
+class RemoteObjectStore(RemoteUploads):
+    """Implements `MultipartStore`. With `epoch` the caller routes by itself, and the peer, a target, refuses a
     stale view; without it the peer is a proxy and finds the owner."""
 
     def __init__(
@@ -62,10 +61,8 @@ class RemoteObjectStore:
         epoch: Callable[[], int] | None = None,
         idle_seconds: float = IDLE_SECONDS_MAX,
     ) -> None:
+        super().__init__(channel, peer=peer, epoch=epoch, idle_seconds=idle_seconds)
         self._stub = ObjectServiceStub(channel)
-        self._peer = peer
-        self._epoch = epoch
-        self._idle_seconds = idle_seconds
 
     async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
         upload = Upload(
@@ -200,13 +197,6 @@ class RemoteObjectStore:
             etag=request.etag or "",
             headers=request.headers,
             md5_etag=request.md5_etag,
-        )
-
-    def _routing(self, bucket: Bucket) -> Routing | None:
-        if self._epoch is None:
-            return None
-        return Routing(
-            placement_epoch=self._epoch(), bucket_id=bucket.id, bucket_generation=bucket.generation
         )
 
     async def _wire_range(self, bucket: Bucket, name: str, range: RangeRequest | None) -> tuple[int, int]:

@@ -1,20 +1,17 @@
 """`RoutedObjectStore`: the whole cluster as one `ObjectStore`; each name goes to the target that owns it.
 
-It knows neither gRPC nor disks: `store_of` gives the way to a member. A target that has a newer placement
-answers StaleEpoch; then the map is fetched anew and the request sent once more.
+It knows neither gRPC nor disks: `store_of` gives the way to a member. See `routing` for stale maps.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import TypeVar
 
 from shoal_client.merge import merged_page
 from shoal_client.replay import ReplayableBody
-from shoal_core.cluster_map import ClusterMap, Member
-from shoal_core.errors import StaleEpoch, Unavailable
-from shoal_core.names import checked_object_name
+from shoal_client.routed_uploads import RoutedUploads
+from shoal_client.routing import all_of
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -22,7 +19,6 @@ from shoal_core.objects import (
     ListQuery,
     ObjectBody,
     ObjectInfo,
-    ObjectStore,
     Preconditions,
     PutRequest,
     RangeRequest,
@@ -31,19 +27,8 @@ from shoal_core.objects import (
 T = TypeVar("T")
 
 
-class RoutedObjectStore:
-    """Objects of all targets. `refresh` returns after `cluster_map()` gives a map fetched since the call."""
-
-    def __init__(
-        self,
-        cluster_map: Callable[[], ClusterMap],
-        store_of: Callable[[Member], ObjectStore],
-        *,
-        refresh: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self._cluster_map = cluster_map
-        self._store_of = store_of
-        self._refresh = refresh
+class RoutedObjectStore(RoutedUploads):
+    """Objects of all targets, as a whole; its base has them in parts."""
 
     async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
         replay = ReplayableBody(body)
@@ -88,35 +73,3 @@ class RoutedObjectStore:
             return merged_page(pages, query)
 
         return await self._with_current_map(attempt)
-
-    def _owner(self, bucket: Bucket, name: str) -> ObjectStore:
-        return self._store_of(self._cluster_map().target_of(bucket.id, checked_object_name(name)))
-
-    def _targets(self) -> Sequence[Member]:
-        targets = self._cluster_map().targets
-        if not targets:
-            raise Unavailable("no target has joined the cluster yet, so there is nothing to list: start one")
-        return targets
-
-    async def _with_current_map(
-        self, attempt: Callable[[], Awaitable[T]], *, repeatable: Callable[[], bool] = lambda: True
-    ) -> T:
-        try:
-            return await attempt()
-        except StaleEpoch:
-            if self._refresh is None or not repeatable():
-                raise
-        await self._refresh()
-        return await attempt()
-
-
-async def all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results. The first failure cancels the other calls and waits for their end: none outlives us."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

@@ -74,6 +74,16 @@ class MultipartContract:
         assert await get(store, name) == bodies[1] + bodies[2] + bodies[3]
         assert await store.head(BUCKET, name) == info
 
+    async def test_an_object_without_an_etag_of_its_own_has_that_of_s3(self, store: MultipartStore) -> None:
+        upload, bodies = await begun(store), [b"one", b"two"]
+        choices = []
+        for number, body in enumerate(bodies, 1):
+            part = await store.put_part(BUCKET, upload, number, PutRequest("a", md5_etag=True), pieces(body))
+            choices.append(PartChoice(number, part.etag))
+        info = await store.complete_upload(BUCKET, "a", upload, Completion(choices))
+        digests = b"".join(hashlib.md5(body).digest() for body in bodies)
+        assert info.etag == f"{hashlib.md5(digests).hexdigest()}-2"
+
     async def test_what_the_upload_began_with_belongs_to_the_object(self, store: MultipartStore) -> None:
         request = PutRequest("a", content_type="text/x", metadata={"k": "é"}, headers={"cache-control": "no"})
         upload = await store.begin_upload(BUCKET, request)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import BUCKET, OTHER_BUCKET, ObjectStoreContract
 from shoal_client.remote import RemoteObjectStore
 from support.stores import local_store, remote_store
 
 
-class TestRemoteObjectStore(ObjectStoreContract):
+class TestRemoteObjectStore(ObjectStoreContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RemoteObjectStore]:
         async with AsyncExitStack() as stack:

@@ -8,24 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import BUCKET, OTHER_BUCKET, ObjectStoreContract
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.cluster_map import ClusterMap
-from shoal_core.objects import ObjectStore
+from shoal_core.multipart import MultipartStore
 from support.clusters import cluster_map_of
 from support.stores import local_store, remote_store
 
 MAP: ClusterMap = cluster_map_of("t1", "t2", "t3")
 
 
-def routed(stores: dict[str, ObjectStore]) -> RoutedObjectStore:
+def routed(stores: dict[str, MultipartStore]) -> RoutedObjectStore:
     return RoutedObjectStore(lambda: MAP, lambda member: stores[member.id])
 
 
-class TestRoutedOverLocalStores(ObjectStoreContract):
+class TestRoutedOverLocalStores(ObjectStoreContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RoutedObjectStore]:
-        stores: dict[str, ObjectStore] = {}
+        stores: dict[str, MultipartStore] = {}
         async with AsyncExitStack() as stack:
             for target in MAP.targets:
                 owned = MAP.placement.owned(target.id)
@@ -34,10 +35,10 @@ class TestRoutedOverLocalStores(ObjectStoreContract):
             yield routed(stores)
 
 
-class TestRoutedOverRemoteStores(ObjectStoreContract):
+class TestRoutedOverRemoteStores(ObjectStoreContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RoutedObjectStore]:
-        stores: dict[str, ObjectStore] = {}
+        stores: dict[str, MultipartStore] = {}
         async with AsyncExitStack() as stack:
             for target in MAP.targets:
                 owned = MAP.placement.owned(target.id)

@@ -8,14 +8,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shoal.object.v1.object_pb2_grpc import add_ObjectServiceServicer_to_server
+from shoal.object.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.access import Permission, Principal
 from shoal_core.certificates import ClusterAuthority
 from shoal_core.errors import BucketNotFound
+from shoal_core.multipart import MultipartStore
 from shoal_core.object_service import ObjectServicer
-from shoal_core.objects import Bucket, BucketId, BucketReference, ObjectStore
+from shoal_core.objects import Bucket, BucketId, BucketReference
 from shoal_core.placement import SLOTS
 from shoal_core.rpc import Channels, Listener, add_listener, build_server
+from shoal_core.upload_service import UploadServicer
 from shoal_store.engine import open_engine
 from shoal_store.local import LocalObjectStore
 
@@ -66,7 +69,7 @@ class KnownBuckets:
 
 @asynccontextmanager
 async def remote_store(
-    folder: Path, store: ObjectStore, *buckets: Bucket, target: str = "t1"
+    folder: Path, store: MultipartStore, *buckets: Bucket, target: str = "t1"
 ) -> AsyncIterator[RemoteObjectStore]:
     """`store` behind the object service of a node, over mutual TLS, as a gateway reaches it."""
     authority_folder = folder / "ca"
@@ -76,12 +79,16 @@ async def remote_store(
         if exists
         else ClusterAuthority.create(authority_folder, CLUSTER_ID)
     )
-    servicer = ObjectServicer(store, KnownBuckets(*buckets))
+    known = KnownBuckets(*buckets)
+    objects, uploads = ObjectServicer(store, known), UploadServicer(store, known)
     server = build_server(
         node=target,
         cluster_id=CLUSTER_ID,
         mode=Listener.INTERNAL,
-        services=[lambda server: add_ObjectServiceServicer_to_server(servicer, server)],
+        services=[
+            lambda server: add_ObjectServiceServicer_to_server(objects, server),
+            lambda server: add_UploadServiceServicer_to_server(uploads, server),
+        ],
     )
     tls = authority.issue(folder / "certificates" / target, "target", target)
     address = add_listener(server, "127.0.0.1:0", tls=tls, mode=Listener.INTERNAL)

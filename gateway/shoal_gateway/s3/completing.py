@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -72,14 +71,6 @@ def etag_of(part: Element) -> str:
     if not etag:
         raise malformed("a part has no ETag")
     return etag.lower()
-
-
-def multipart_etag(choices: Sequence[PartChoice]) -> str:
-    """MD5 of the parts' MD5s, and their number."""
-    if not all(MD5_HEX.fullmatch(choice.etag) for choice in choices):
-        raise invalid_part()
-    digest = hashlib.md5(b"".join(bytes.fromhex(choice.etag) for choice in choices), usedforsecurity=False)
-    return f"{digest.hexdigest()}-{len(choices)}"
 
 
 def matched(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import cast
 
 from shoal_core.errors import UploadNotFound
-from shoal_core.multipart import PARTS_MAX, Completion, MultipartStore, PartInfo, UploadInfo, UploadQuery
+from shoal_core.multipart import PARTS_MAX, Completion, PartInfo, UploadInfo, UploadQuery
 from shoal_core.objects import Bucket, PutRequest
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import parse_preconditions, parse_range
@@ -19,7 +18,6 @@ from shoal_gateway.s3.completing import (
     chosen_checksum,
     chosen_parts,
     matched,
-    multipart_etag,
     part_number,
     whole_checksum,
 )
@@ -38,7 +36,7 @@ PARTS_PAGE_MAX = 1000
 class UploadOperations:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._store = cast(MultipartStore, parts.objects)
+        self._store = parts.objects
 
     async def create(self, bucket: Bucket, request: S3Request) -> None:
         put = PutRequest(
@@ -170,10 +168,10 @@ class UploadOperations:
             upload, present = await self._store.list_parts(bucket, request.key, request.parameter("uploadId"))
         except UploadNotFound:
             # Perhaps it is complete already, and the client never heard of it: the store knows.
-            return Completion(choices, multipart_etag(choices), {}, preconditions)
+            return Completion(choices, "", {}, preconditions)
         parts = matched(chosen, {part.number: part for part in present})
         headers = whole_checksum(upload, parts, request)
-        return Completion(choices, multipart_etag(choices), headers, preconditions)
+        return Completion(choices, "", headers, preconditions)
 
 
 def part_leaves(part: PartInfo) -> str:

@@ -45,7 +45,12 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(channels.close)
         relay = Relay(node.view, channels)
 
-        servers = Servers(node=config.id, cluster_id=config.cluster_id, tls=tls)
+        servers = Servers(
+            node=config.id,
+            cluster_id=config.cluster_id,
+            tls=tls,
+            insecure_anonymous=config.insecure_anonymous,
+        )
         served = services(node, observers, store=relay.store, stopping=servers.stopping)
         public = servers.listen(Listener.PUBLIC, config.public_address, served)
         internal = servers.listen(Listener.INTERNAL, config.internal_address, served)

@@ -31,6 +31,8 @@ class ProxyConfiguration:
     """gRPC for users."""
     internal_address: str = "127.0.0.1:0"
     """gRPC for nodes; port 0 lets the kernel choose."""
+    insecure_anonymous: bool = False
+    """Serve users beyond loopback although there is no AuthN: whoever reaches `public_address` is an administrator."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
 

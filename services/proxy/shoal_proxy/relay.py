@@ -6,7 +6,7 @@ from shoal_client.remote import RemoteObjectStore
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.cluster_map import Member
 from shoal_core.membership import ClusterView
-from shoal_core.objects import ObjectStore
+from shoal_core.multipart import MultipartStore
 from shoal_core.rpc import Channels
 
 REFRESH_SECONDS_MAX = 2.0
@@ -20,7 +20,7 @@ class Relay:
         self._channels = channels
         self.store = RoutedObjectStore(lambda: view.current, self._store_of, refresh=self._refresh)
 
-    def _store_of(self, target: Member) -> ObjectStore:
+    def _store_of(self, target: Member) -> MultipartStore:
         return RemoteObjectStore(
             self._channels.get(target.internal_address), peer=target.id, epoch=self._epoch
         )

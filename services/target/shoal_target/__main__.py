@@ -51,7 +51,12 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(engine.stop)
 
         ownership = Ownership(config.id, node.view, node.buckets, engine=engine)
-        servers = Servers(node=config.id, cluster_id=config.cluster_id, tls=tls)
+        servers = Servers(
+            node=config.id,
+            cluster_id=config.cluster_id,
+            tls=tls,
+            insecure_anonymous=config.insecure_anonymous,
+        )
         objects = object_service(engine, node.buckets, ownership)
         commits = chunk_service(engine, node=config.id, stopping=servers.stopping)
         socket = f"unix:{config.unix_socket}"

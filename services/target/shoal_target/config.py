@@ -52,6 +52,8 @@ class TargetConfiguration:
     """Share of objects relative to other targets; 0 takes the capacity in GiB. Read at the first start."""
     lease_seconds: int = 10
     """How long after its last sign of life this target is still thought to be there, and may write."""
+    insecure_anonymous: bool = False
+    """Serve users beyond loopback although there is no AuthN: whoever reaches `public_address` is an administrator."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
 

@@ -8,19 +8,24 @@ import grpc.aio
 
 from shoal.chunk.v1.chunk_pb2_grpc import add_ChunkServiceServicer_to_server
 from shoal.object.v1.object_pb2_grpc import add_ObjectServiceServicer_to_server
+from shoal.object.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
 from shoal_core.buckets import BucketDirectory
 from shoal_core.object_service import ObjectServicer
 from shoal_core.serving import AddService
+from shoal_core.upload_service import UploadServicer
 from shoal_store.engine import Engine
 from shoal_target.chunk_service import ChunkServicer
 from shoal_target.ownership import Ownership
 
 
 def object_service(engine: Engine, buckets: BucketDirectory, ownership: Ownership) -> AddService:
-    servicer = ObjectServicer(engine.store, buckets, admit=ownership.admit)
+    """Objects, as a whole and in parts."""
+    objects = ObjectServicer(engine.store, buckets, admit=ownership.admit)
+    uploads = UploadServicer(engine.store, buckets, admit=ownership.admit)
 
     def add(server: grpc.aio.Server) -> None:
-        add_ObjectServiceServicer_to_server(servicer, server)
+        add_ObjectServiceServicer_to_server(objects, server)
+        add_UploadServiceServicer_to_server(uploads, server)
 
     return add
 

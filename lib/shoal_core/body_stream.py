@@ -1,0 +1,109 @@
+"""Bodies that come as gRPC streams: a specification, frames without a gap, a finish; and what is checked of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from crc32c import crc32c
+
+from shoal.common.v1 import common_pb2
+from shoal.object.v1 import object_pb2, upload_pb2
+from shoal_core.errors import ChecksumMismatch, DeadlineExceeded, InvalidArgument, SizeMismatch
+from shoal_core.objects import FRAME_BYTES
+
+IDLE_SECONDS_MAX = 60.0
+"""How long a body may send nothing; then it is given up."""
+METADATA_BYTES_MAX = 8 << 10
+CHECKSUM_TYPES = frozenset({"xxhash2", "crc32c", "md5", "sha256", "sha512"})
+
+Message = TypeVar("Message", object_pb2.PutObjectRequest, upload_pb2.PutPartRequest)
+
+
+class UploadedBody(Generic[Message]):
+    """The messages of one body, checked: specification, frames without a gap, finish."""
+
+    def __init__(self, requests: AsyncIterator[Message], *, idle_seconds: float) -> None:
+        self._requests: AsyncIterator[Message] = requests
+        self._idle_seconds = idle_seconds
+        self.finish_headers: Mapping[str, str] = {}
+
+    async def first(self) -> Message:
+        """The message with the specification."""
+        first = await self._next()
+        if first is None or first.WhichOneof("message") != "specification":
+            raise InvalidArgument("an upload begins with its specification, and this one does not")
+        return first
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes of the body; ends only after a right finish message, else raises."""
+        received = 0
+        while (request := await self._next()) is not None:
+            match request.WhichOneof("message"):
+                case "frame":
+                    yield checked_data(request.frame, expected_offset=received)
+                    received += len(request.frame.data)
+                case "finish":
+                    check_finish(request.finish, received=received)
+                    self.finish_headers = dict(request.finish.headers)
+                    check_headers({}, self.finish_headers)
+                    return
+                case other:
+                    raise InvalidArgument(f"an upload holds frames and a finish, not {other or 'nothing'}")
+        raise InvalidArgument(f"the upload ended after {received} bytes without its finish: nothing was kept")
+
+    async def _next(self) -> Message | None:
+        try:
+            async with asyncio.timeout(self._idle_seconds) as deadline:
+                return await anext(self._requests, None)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise DeadlineExceeded(
+                f"the upload sent nothing for {self._idle_seconds:g} s and was given up: send it again"
+            ) from error
+
+
+def checked_data(frame: object_pb2.Frame, *, expected_offset: int) -> bytes:
+    if frame.offset != expected_offset:
+        raise InvalidArgument(
+            f"a frame for byte {frame.offset} came where byte {expected_offset} was due; send frames in order"
+        )
+    if not 0 < len(frame.data) <= FRAME_BYTES:
+        raise InvalidArgument(f"a frame holds {len(frame.data)} bytes; send 1 to {FRAME_BYTES}")
+    if crc32c(frame.data) != frame.crc32c:
+        raise ChecksumMismatch(
+            f"the frame for byte {frame.offset} was damaged on the way: its CRC32C differs; send it again",
+            type="crc32c",
+        )
+    return frame.data
+
+
+def check_finish(finish: object_pb2.PutObjectFinish, *, received: int) -> None:
+    if finish.size != received:
+        raise SizeMismatch(
+            f"the finish says {finish.size} bytes and {received} arrived; nothing was kept",
+            announced=str(finish.size),
+            received=str(received),
+        )
+
+
+def check_headers(metadata: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    size = sum(
+        len(key.encode()) + len(value.encode()) for key, value in [*metadata.items(), *headers.items()]
+    )
+    if size > METADATA_BYTES_MAX:
+        raise InvalidArgument(
+            f"metadata has {size} bytes; at most {METADATA_BYTES_MAX} are kept", field="metadata"
+        )
+
+
+def check_checksums(checksums: Iterable[common_pb2.Checksum]) -> None:
+    types = [checksum.type for checksum in checksums]
+    for unknown in set(types) - CHECKSUM_TYPES:
+        raise InvalidArgument(
+            f"checksum type {unknown!r} is not one of {', '.join(sorted(CHECKSUM_TYPES))}", field="checksums"
+        )
+    if len(set(types)) != len(types):
+        raise InvalidArgument("several checksums of one type were given; send one of each", field="checksums")
