@@ -35,7 +35,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     config = GatewayConfiguration.load(path)
     configure_logging("gateway", config.id, level=config.log_level)
     tls = TlsFiles.node(config.certificate_folder)
-    listener = listening_socket(config.address)
+    listener = listening_socket(config.address, insecure_anonymous=config.insecure_anonymous)
     host, port = listener.getsockname()[:2]
     me = Member(config.id, MemberRole.GATEWAY, http_url=f"http://{host}:{port}", host_id=host_id())
 
@@ -52,7 +52,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     ):
         application = GatewayApplication(
             parts,
-            LocalGuard(port=port, hosts=config.hosts),
+            LocalGuard(port=port, hosts=config.hosts, insecure_anonymous=config.insecure_anonymous),
             requests_max=config.requests_max,
             idle_timeout_seconds=config.idle_timeout_seconds,
             keys=AccessKeys.load(config.s3_key_file) if config.s3_key_file else None,

@@ -38,6 +38,8 @@ class GatewayConfiguration:
     """The region that S3 clients sign for."""
     hosts: tuple[str, ...] = ()
     """Names, with or without port, under which clients reach this gateway, beside the loopback ones."""
+    insecure_anonymous: bool = False
+    """Listen beyond loopback although there is no AuthN, so that whoever reaches the port is an administrator."""
     requests_max: int = 512
     """Requests that this worker serves at a time; more are answered 503."""
     idle_timeout_seconds: float = 60.0

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from shoal_core.errors import ConfigurationError
+from shoal_core.rpc import beyond_loopback
 from shoal_gateway.guard import is_loopback
 from shoal_gateway.http_protocol import GuardedHttpProtocol
 
@@ -63,15 +64,14 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def listening_socket(address: str) -> socket.socket:
+def listening_socket(address: str, *, insecure_anonymous: bool = False) -> socket.socket:
     """A socket bound to `host:port` (port 0 lets the kernel choose) that other workers may bind too."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not is_loopback(host) or not (port.isascii() and port.isdigit()):
-        raise ConfigurationError(
-            f"cannot listen on {address!r}: in local mode the gateway listens on loopback only, such as "
-            "127.0.0.1:51080"
-        )
+    if not host or not (port.isascii() and port.isdigit()):
+        raise ConfigurationError(f"cannot listen on {address!r}: write host:port, such as 127.0.0.1:51080")
+    if not is_loopback(host) and not insecure_anonymous:
+        raise ConfigurationError(beyond_loopback(address))
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -261,6 +261,18 @@ async def test_public_listener_beyond_loopback_is_refused(start: Start) -> None:
         await start(ClusterServicer(), mode=Listener.PUBLIC, address="0.0.0.0:0")
 
 
+async def test_told_so_a_public_listener_goes_beyond_loopback(node_files: TlsFiles) -> None:
+    """As far as binding, which fails: the address is of a range for documentation, and tests stay on this host."""
+    with pytest.raises(errors.ConfigurationError, match="not an address of this host"):
+        add_listener(
+            grpc.aio.server(),
+            "192.0.2.1:0",
+            tls=node_files,
+            mode=Listener.PUBLIC,
+            insecure_anonymous=True,
+        )
+
+
 async def test_taken_port_is_one_sentence(start: Start) -> None:
     address = await start(ClusterServicer())
     with pytest.raises(errors.ConfigurationError, match=f"cannot listen on {address}"):

@@ -63,5 +63,15 @@ def test_callers_of_other_hosts_are_refused(client: tuple[str, int] | None) -> N
         GUARD.authenticate(scope(("host", "localhost:51080"), client=client))
 
 
+def test_told_so_it_trusts_other_hosts_but_no_page_of_another_site() -> None:
+    guard = LocalGuard(port=51080, insecure_anonymous=True)
+    far = ("10.0.0.7", 5)
+    assert guard.authenticate(scope(("host", "localhost:51080"), client=far)) is LOCAL_ADMINISTRATOR
+    with pytest.raises(PermissionDenied, match="Host"):
+        guard.authenticate(scope(("host", "evil.example"), client=far))
+    with pytest.raises(PermissionDenied, match="Origin"):
+        guard.authenticate(scope(("host", "localhost:51080"), ("origin", "http://evil.example"), client=far))
+
+
 def test_the_default_port_may_be_left_out() -> None:
     assert LocalGuard(port=80).authenticate(scope(("host", "localhost"))) is LOCAL_ADMINISTRATOR

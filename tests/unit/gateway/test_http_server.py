@@ -235,3 +235,10 @@ async def test_workers_share_a_port_and_others_do_not(gateway: Gateway) -> None:
 def test_addresses_beyond_loopback_are_refused(address: str) -> None:
     with pytest.raises(ConfigurationError):
         listening_socket(address)
+
+
+def test_told_so_it_listens_beyond_loopback() -> None:
+    # Not among the names of loopback, but all the same an address of it: tests stay on this host.
+    with pytest.raises(ConfigurationError, match="--insecure-anonymous"):
+        listening_socket("127.1:0")
+    listening_socket("127.1:0", insecure_anonymous=True).close()

@@ -48,6 +48,16 @@ def test_a_wrong_setting_is_one_sentence(idle_nodes: Nodes, settings: dict[str, 
     assert len(process.log().splitlines()) == 1
 
 
+def test_beyond_loopback_it_needs_the_word_insecure(idle_nodes: Nodes) -> None:
+    idle_nodes.etcd.start()
+    # Not among the names of loopback, but all the same an address of it: tests stay on this host.
+    process = gateway(idle_nodes, "g1", address="127.1:0", insecure_anonymous=True).start()
+    url = f"{process.ready['http_url']}/v1/buckets"
+    assert requests.get(url, timeout=10).json() == []
+    assert requests.get(url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    assert process.stop() == 0
+
+
 def test_a_gateway_without_a_target_serves_and_stops_cleanly(idle_nodes: Nodes) -> None:
     idle_nodes.etcd.start()
     process = gateway(idle_nodes, "g1").start()
