@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from shoal_core.errors import ObjectNotFound
+from shoal_core.multipart import Completion, MultipartStore, PartChoice
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -97,6 +98,17 @@ async def put_in_chunks(engine: Engine, name: str, data: bytes, chunk_bytes: int
     )
     await engine.commit(commit_of(written, name))
     return written
+
+
+async def put_in_parts(store: MultipartStore, name: str, data: bytes) -> ObjectInfo:
+    """In two parts, the first of which has a third of the data."""
+    upload = await store.begin_upload(BUCKET, PutRequest(name))
+    border = len(data) // 3
+    choices = []
+    for number, piece in enumerate((data[:border], data[border:]), 1):
+        part = await store.put_part(BUCKET, upload.id, number, PutRequest(name), in_pieces(piece))
+        choices.append(PartChoice(number, part.etag))
+    return await store.complete_upload(BUCKET, name, upload.id, Completion(choices))
 
 
 def commit_of(

@@ -17,14 +17,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shoal.chunk.v1.chunk_pb2_grpc import add_ChunkServiceServicer_to_server
-from shoal_core.multipart import Completion, PartChoice
 from shoal_core.objects import ListQuery, PutRequest
 from shoal_core.rpc import Channels, Listener, add_listener, build_server
 from shoal_gateway.commit_stream import CommitStream
 from shoal_store.engine import OpenStore, open_reader
 from shoal_store.local import LocalObjectStore
 from shoal_target.chunk_service import ChunkServicer
-from support.engines import BUCKET, in_pieces, mountpath_folders, running_engine
+from support.engines import BUCKET, in_pieces, mountpath_folders, put_in_parts, running_engine
 from support.stores import CLUSTER_ID
 
 OWN_NAMES = 6
@@ -111,16 +110,6 @@ async def write(store: LocalObjectStore, name: str, writer: str, stopping: async
             await store.put(BUCKET, PutRequest(name, size=len(body)), in_pieces(body))
         tell("ack", name, number)
         assert name.startswith("shared/") or number_in(name, await read(store, name)) == (writer, number)
-
-
-async def put_in_parts(store: LocalObjectStore, name: str, body: bytes) -> None:
-    upload = await store.begin_upload(BUCKET, PutRequest(name))
-    border = len(body) // 3
-    choices = []
-    for number, data in enumerate((body[:border], body[border:]), 1):
-        part = await store.put_part(BUCKET, upload.id, number, PutRequest(name), in_pieces(data))
-        choices.append(PartChoice(number, part.etag))
-    await store.complete_upload(BUCKET, name, upload.id, Completion(choices))
 
 
 async def read(store: LocalObjectStore, name: str) -> bytes:

@@ -16,12 +16,17 @@ import lmdb
 
 from shoal_store import durability
 from shoal_store.engine import Engine
-from support.engines import BUCKET, put, put_in_chunks, unstarted_engine
+from support.engines import BUCKET, put, put_in_chunks, put_in_parts, unstarted_engine
 
 WRITERS = 4
 STEPS = 14
 CHUNK_BYTES = 20_000
-SIZES = {"inline": (0, 3_000), "chunk": (17_000, 60_000), "chunks": (CHUNK_BYTES + 17_000, 4 * CHUNK_BYTES)}
+SIZES = {
+    "inline": (0, 3_000),
+    "chunk": (17_000, 60_000),
+    "chunks": (CHUNK_BYTES + 17_000, 4 * CHUNK_BYTES),
+    "parts": (2, 60_000),
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ async def work(engine: Engine, steps: list[Step], marks: int) -> None:
             await engine.store.delete(BUCKET, step.name)
         elif step.kind == "chunks":
             await put_in_chunks(engine, step.name, step.data, CHUNK_BYTES)
+        elif step.kind == "parts":
+            await put_in_parts(engine.store, step.name, step.data)
         else:
             await put(engine, step.name, step.data)
         mark(marks, "ack", step)
