@@ -7,10 +7,21 @@ from types import ModuleType
 
 import typer
 
-from shoal_cli import buckets, down, downloads, environment, fsck, objects, status, up, uploads
+from shoal_cli import buckets, certificates, down, downloads, environment, fsck, objects, status, up, uploads
 from shoal_cli.output import print_line
 
-MODULES: tuple[ModuleType, ...] = (up, down, status, environment, buckets, uploads, downloads, objects, fsck)
+MODULES: tuple[ModuleType, ...] = (
+    up,
+    down,
+    status,
+    environment,
+    buckets,
+    uploads,
+    downloads,
+    objects,
+    fsck,
+    certificates,
+)
 """In the order of `shoal --help`; each has `register(app)`."""
 
 
