@@ -36,7 +36,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     configure_logging("gateway", config.id, level=config.log_level)
     tls = TlsFiles.node(config.certificate_folder)
     listener = listening_socket(config.address, insecure_anonymous=config.insecure_anonymous)
-    host, port = listener.getsockname()[:2]
+    # The name as it was given: others may reach a container by it after it has got another address.
+    host, port = config.address.rpartition(":")[0], listener.getsockname()[1]
     me = Member(config.id, MemberRole.GATEWAY, http_url=f"http://{host}:{port}", host_id=host_id())
 
     async with (
@@ -52,7 +53,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     ):
         application = GatewayApplication(
             parts,
-            LocalGuard(port=port, hosts=config.hosts, insecure_anonymous=config.insecure_anonymous),
+            LocalGuard(port=port, hosts=(host, *config.hosts), insecure_anonymous=config.insecure_anonymous),
             requests_max=config.requests_max,
             idle_timeout_seconds=config.idle_timeout_seconds,
             keys=AccessKeys.load(config.s3_key_file) if config.s3_key_file else None,
@@ -63,7 +64,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         async with background(stopping(server, stop)):
             running = asyncio.create_task(server.run_until_stopped())
             await started.wait()
-            with ready_file(config.ready_file, {"address": f"{host}:{port}", "http_url": me.http_url}):
+            where = {"id": config.id, "address": f"{host}:{port}", "http_url": me.http_url}
+            with ready_file(config.ready_file, where):
                 get_logger().info("ready", http_url=me.http_url)
                 await running
 
