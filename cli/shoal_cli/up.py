@@ -157,7 +157,7 @@ def welcome(state: ClusterState) -> str:
     shoal = program()
     return f"""Shoal is ready.
 
-  HTTP   {state.endpoint}   (AIStore REST)
+  HTTP   {state.endpoint}   (S3, AIStore REST, JSON)
   gRPC   {state.grpc_address}
   data   {state.data}
 
