@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from support.cluster import Cluster
+from support.real_input import library_files, write_large_file
 
 
 def cluster_factory(stack: ExitStack) -> Callable[..., Cluster]:
@@ -52,3 +54,17 @@ def new_cluster() -> Iterator[Callable[..., Cluster]]:
     """Makes clusters for one test that may do with them what it wants."""
     with ExitStack() as stack:
         yield cluster_factory(stack)
+
+
+@pytest.fixture(scope="session")
+def library() -> dict[str, Path]:
+    """Name -> path of every source file of the standard library."""
+    return library_files()
+
+
+@pytest.fixture(scope="session")
+def file_of_300_mib(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("large") / "300MiB"
+    write_large_file(path)
+    yield path
+    path.unlink()

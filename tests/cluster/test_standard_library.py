@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,29 +13,9 @@ from aistore import Client
 
 from shoal_client.client import ShoalClient
 from support.cluster import Cluster
+from support.real_input import LARGE_BYTES
 
-LARGE_BYTES = 300 << 20
 LARGE_NAME = "large/300MiB"
-
-
-@pytest.fixture(scope="module")
-def library() -> dict[str, Path]:
-    """Name -> path of every source file of the standard library."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = [path for path in root.rglob("*") if path.is_file() and "site-packages" not in path.parts]
-    named = {str(path.relative_to(root)): path for path in files if "__pycache__" not in path.parts}
-    assert len(named) >= 1500
-    return named
-
-
-@pytest.fixture(scope="module")
-def large_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("large") / "300MiB"
-    with path.open("wb") as file:
-        for _ in range(LARGE_BYTES >> 20):
-            file.write(os.urandom(1 << 20))
-    yield path
-    path.unlink()
 
 
 @pytest.fixture(
@@ -49,7 +27,7 @@ def filled(
     request: pytest.FixtureRequest,
     module_cluster: Callable[..., Cluster],
     library: dict[str, Path],
-    large_file: Path,
+    file_of_300_mib: Path,
 ) -> Iterator[Cluster]:
     """A cluster with everything written through the official SDK."""
     targets, local_reads = request.param
@@ -57,7 +35,7 @@ def filled(
     bucket = Client(cluster.endpoint).bucket("stdlib").create()
     for name, path in library.items():
         bucket.object(name).get_writer().put_file(path)
-    bucket.object(LARGE_NAME).get_writer().put_file(large_file)
+    bucket.object(LARGE_NAME).get_writer().put_file(file_of_300_mib)
     yield cluster
     cluster.stop()
 
@@ -81,7 +59,7 @@ def test_every_file_is_listed_with_its_size(filled: Cluster, library: dict[str, 
 
 @pytest.mark.slow
 async def test_every_file_comes_back_through_grpc(
-    filled: Cluster, library: dict[str, Path], large_file: Path
+    filled: Cluster, library: dict[str, Path], file_of_300_mib: Path
 ) -> None:
     async with ShoalClient.connect(filled.grpc_address, ca=filled.ca) as client:
         bucket = client.bucket("stdlib")
@@ -91,14 +69,14 @@ async def test_every_file_comes_back_through_grpc(
         async with await bucket.open(LARGE_NAME) as body:
             async for piece in body.chunks():
                 digest.update(piece)
-    assert digest.hexdigest() == sha256(large_file)
+    assert digest.hexdigest() == sha256(file_of_300_mib)
 
 
 @pytest.mark.slow
 def test_every_file_comes_back_through_the_command_line(
-    filled: Cluster, library: dict[str, Path], large_file: Path, tmp_path: Path
+    filled: Cluster, library: dict[str, Path], file_of_300_mib: Path, tmp_path: Path
 ) -> None:
     get_by_command_line(filled, tmp_path)
     for name, path in library.items():
         assert (tmp_path / name).read_bytes() == path.read_bytes(), name
-    assert sha256(tmp_path / LARGE_NAME) == sha256(large_file)
+    assert sha256(tmp_path / LARGE_NAME) == sha256(file_of_300_mib)
