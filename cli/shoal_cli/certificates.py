@@ -106,8 +106,7 @@ def settle(wishes: Sequence[MemberWish], folder: Path, *, authority: Path, clust
             f"{authority} belongs to cluster {signer.cluster_id}, not to {cluster_id}: put the files of one "
             "cluster together"
         )
-    # Others than the owner pass through, and each key is its owner's alone.
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     public = read_file(authority / AUTHORITY_CERTIFICATE)
     if not is_content(folder / AUTHORITY_CERTIFICATE, public):
         write_file(folder / AUTHORITY_CERTIFICATE, public, mode=0o644)
