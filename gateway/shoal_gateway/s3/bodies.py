@@ -37,12 +37,13 @@ class UploadedBody:
         *,
         bytes_max: int = PUT_BYTES_MAX,
         promised: Mapping[str, bytes] | None = None,
+        may_be_absent: bool = False,
     ) -> None:
         self._payload = request.verified.payload
         source = request.exchange.body()
         self._chunked = ChunkedBody(source, request.verified) if self._payload in STREAMING else None
         self._source: AsyncIterator[bytes] = aiter(self._chunked) if self._chunked is not None else source
-        self.size = announced_size(request, bytes_max)
+        self.size = announced_size(request, bytes_max, may_be_absent=may_be_absent)
         self._promised = promised_checksums(request) if promised is None else promised
         self._trailer = trailer_algorithm(request)
         self._kept: dict[str, str] = {}
@@ -94,7 +95,7 @@ class UploadedBody:
 
 async def small_body(request: S3Request, *, promised: Mapping[str, bytes] | None = None) -> bytes:
     """A document, verified as uploads are; against `promised` instead of the headers, if it is given."""
-    body = UploadedBody(request, bytes_max=DOCUMENT_BYTES_MAX, promised=promised)
+    body = UploadedBody(request, bytes_max=DOCUMENT_BYTES_MAX, promised=promised, may_be_absent=True)
     found = bytearray()
     async for piece in body:
         found += piece
@@ -120,12 +121,12 @@ def content_md5(request: S3Request) -> tuple[Checksum, ...]:
     return (Checksum("md5", digest.hex()),)
 
 
-def announced_size(request: S3Request, bytes_max: int) -> int | None:
+def announced_size(request: S3Request, bytes_max: int, *, may_be_absent: bool) -> int:
     """Bytes after decoding. AWS demands that they are announced; the HTTP parser has refused contradictions."""
     streaming = request.verified.payload in STREAMING
     given = request.header("x-amz-decoded-content-length" if streaming else "content-length")
     if not given:
-        if streaming or "transfer-encoding" in request.call.headers:
+        if streaming or "transfer-encoding" in request.call.headers or not may_be_absent:
             raise S3Error("MissingContentLength", "You must provide the Content-Length HTTP header.")
         return 0
     if not (given.isascii() and given.isdigit() and len(given) < 20):

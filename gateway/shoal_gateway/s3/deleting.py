@@ -31,6 +31,8 @@ class DeleteOperations:
         objects = wanted.all("Object")
         if not 1 <= len(objects) <= KEYS_MAX:
             raise malformed(f"1 to {KEYS_MAX} objects can be deleted at once")
+        if not all(each.value("Key") for each in objects):
+            raise malformed("an <Object> has no <Key>")
         quiet = wanted.value("Quiet") == "true"
         gate = asyncio.Semaphore(AT_ONCE)
         outcomes = await asyncio.gather(*(self._outcome(bucket, each, request, gate) for each in objects))

@@ -71,7 +71,7 @@ STATUS = {
 CODES: dict[type[errors.ShoalError], str] = {
     errors.ShoalError: "InternalError",
     errors.InvalidArgument: "InvalidArgument",
-    errors.InvalidName: "InvalidArgument",
+    errors.InvalidName: "InvalidURI",
     errors.ChecksumMismatch: "BadDigest",
     errors.SizeMismatch: "IncompleteBody",
     errors.RangeNotSatisfiable: "InvalidRange",

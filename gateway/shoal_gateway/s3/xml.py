@@ -70,7 +70,8 @@ def parse(document: bytes, root_name: str) -> Element:
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
         parser.Parse(document, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        # The latter two for encodings that Python has not, or expat cannot use.
         raise malformed(str(error)) from error
     if top.children[0].name != root_name:
         raise malformed(f"expected <{root_name}>")

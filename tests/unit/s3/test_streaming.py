@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import random
 from collections.abc import AsyncIterator
 
@@ -12,39 +10,15 @@ import pytest
 from shoal_core.access import LOCAL_ADMINISTRATOR
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.signature import Verified
-from shoal_gateway.s3.streaming import EMPTY_SHA256, ChunkedBody
+from shoal_gateway.s3.streaming import ChunkedBody
+from support.aws_chunks import ChunkSigner, unsigned_body
 
 KEY, SCOPE, TIME, SEED = b"k" * 32, "20261123/shoal/s3/aws4_request", "20261123T000000Z", "0" * 64
+signed_body = ChunkSigner(KEY, SCOPE, TIME, SEED).body
 
 
 def verified(payload: str) -> Verified:
     return Verified(LOCAL_ADMINISTRATOR, payload, SEED, KEY, SCOPE, TIME)
-
-
-def signature(algorithm: str, previous: str, text: str) -> str:
-    to_sign = f"{algorithm}\n{TIME}\n{SCOPE}\n{previous}\n{text}"
-    return hmac.digest(KEY, to_sign.encode(), "sha256").hex()
-
-
-def signed_body(chunks: list[bytes], trailers: dict[str, str] | None = None) -> bytes:
-    """As AWS's documents describe the sender."""
-    body, previous = b"", SEED
-    for chunk in [*chunks, b""]:
-        digest = hashlib.sha256(chunk).hexdigest()
-        previous = signature("AWS4-HMAC-SHA256-PAYLOAD", previous, f"{EMPTY_SHA256}\n{digest}")
-        body += b"%x;chunk-signature=%s\r\n" % (len(chunk), previous.encode())
-        body += chunk + b"\r\n" if chunk else b""
-    if trailers is None:
-        return body + b"\r\n"
-    text = "".join(f"{name}:{value}\n" for name, value in trailers.items())
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    last = signature("AWS4-HMAC-SHA256-TRAILER", previous, digest)
-    return body + text.replace("\n", "\r\n").encode() + f"x-amz-trailer-signature:{last}\r\n\r\n".encode()
-
-
-def unsigned_body(chunks: list[bytes], trailers: dict[str, str]) -> bytes:
-    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n"
-    return body + "".join(f"{name}:{value}\r\n" for name, value in trailers.items()).encode() + b"\r\n"
 
 
 async def pieces(data: bytes, chance: random.Random) -> AsyncIterator[bytes]:
