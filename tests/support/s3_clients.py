@@ -9,12 +9,12 @@ import boto3
 from support.cluster import Cluster
 
 
-def s3_client(cluster: Cluster, **options: Any) -> Any:
+def s3_client(cluster: Cluster, *, path: str = "", **options: Any) -> Any:
     """What `boto3.client("s3")` gives after `eval "$(shoal env)"`."""
     variables = cluster.environment()
     return boto3.client(
         "s3",
-        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        endpoint_url=variables["AWS_ENDPOINT_URL"] + path,
         region_name=variables["AWS_REGION"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],

@@ -22,6 +22,7 @@ CONDITIONS = {
     "if_unmodified_since": "If-Unmodified-Since",
 }
 RETRY_AFTER_SECONDS = 1
+UNREADABLE = dict.fromkeys(range(32), "\ufffd")
 
 
 async def answer_xml(request: S3Request, body: bytes, *, headers: Headers | None = None) -> None:
@@ -46,13 +47,18 @@ def error_answer(error: S3Error, call: Call) -> tuple[int, Headers, bytes]:
         + element(
             "Error",
             leaf("Code", error.code),
-            leaf("Message", error.message),
-            leaves(error.details.items()),
-            leaf("Resource", call.url_path[:2048]),
+            leaf("Message", readable(error.message)),
+            leaves((name, readable(value)) for name, value in error.details.items()),
+            leaf("Resource", readable(call.url_path[:2048])),
             leaf("RequestId", call.request_id),
         )
     ).encode()
     return error.status, [*headers, *xml_headers(body)], body
+
+
+def readable(text: str) -> str:
+    """A client whose parser stumbles over a name's control character would not even learn the error's code."""
+    return text.translate(UNREADABLE)
 
 
 def s3_error(error: ShoalError, call: Call) -> S3Error:
