@@ -60,6 +60,8 @@ class Filling:
     def bind(self, fields: list[FieldDescriptor], text: bytes) -> None:
         """Set one field from a path or query, unless the body has given it the same value."""
         *outer, field = fields
+        if is_map(field):
+            raise BadRequest(f'"{field.name}" is a map: only a body can give one', field=field.name)
         message = self._message
         for each in outer:
             message = getattr(message, each.name)

@@ -46,8 +46,8 @@ def parse_json(body: bytes) -> Json:
 
 def check_depth(value: Json) -> None:
     level: list[object] = [value]
-    for _ in range(DEPTH_MAX + 1):
-        level = [inner for outer in level for inner in members(outer)]
+    for _ in range(DEPTH_MAX):
+        level = [inner for outer in level for inner in members(outer) if isinstance(inner, list)]
         if not level:
             return
     raise BadRequest(f"the body is nested more than {DEPTH_MAX} levels deep")

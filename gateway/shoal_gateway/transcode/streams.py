@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 async def relay_body(rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel) -> None:
     """The first message tells the media type; nothing goes out before it is here."""
     async with aclosing(messages(rpc, request, exchange, proxy=proxy)) as bodies:
-        first = await anext(bodies, HttpBody())
+        # A stream without a message is announced as Envoy does it; no service of ours sends one.
+        first = await anext(bodies, HttpBody(content_type="application/json"))
         assert isinstance(first, HttpBody)
         kind = (first.content_type or CONTENT_TYPE_DEFAULT).encode("latin-1", "replace")
         await exchange.start(200, [(b"content-type", kind)])

@@ -57,6 +57,8 @@ class PathTemplate:
             patterns.append((tuple(match[1].split(".")), match[2] or ONE))
             return f"{{{len(patterns) - 1}}}"
 
+        if re.search("[{}]", _VARIABLE.sub("", text)):
+            raise ValueError(f"no path template: {text!r} has a brace that belongs to no variable")
         parts = _VARIABLE.sub(numbered, text).removeprefix("/").split("/")
         segments, spans = flattened(parts, patterns)
         if not text.startswith("/") or segments.count(MANY) > 1 or any(not each for each in segments):

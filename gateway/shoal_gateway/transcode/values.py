@@ -53,10 +53,13 @@ def shown(value: object) -> str:
 
 
 def enum_of(enum: EnumDescriptor, value: object) -> int:
-    """Names as declared; numbers of any kind, known or not, as proto3 keeps them."""
+    """Names as declared; numbers of any kind, known or not, as proto3 keeps them; as text only known ones."""
     if isinstance(value, str) and value in enum.values_by_name:
         return enum.values_by_name[value].number
-    return integer(value, minimum=-(1 << 31), maximum=(1 << 31) - 1)
+    number = integer(value, minimum=-(1 << 31), maximum=(1 << 31) - 1)
+    if isinstance(value, str) and number not in enum.values_by_number:
+        raise WrongValue
+    return number
 
 
 def integer(value: object, *, minimum: int, maximum: int) -> int:

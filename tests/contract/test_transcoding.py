@@ -1,0 +1,188 @@
+"""Envoy as the oracle: it and the gateway make the same gRPC request and the same answer of every JSON request.
+
+docs/transcoding.md lists where we differ on purpose; those requests are not in the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc.aio
+import pytest
+import pytest_asyncio
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from starlette.types import Receive, Scope, Send
+
+from shoal_core.access import LOCAL_ADMINISTRATOR
+from shoal_core.certificates import ClusterAuthority
+from shoal_core.error_table import ERROR_TABLE
+from shoal_core.errors import ShoalError
+from shoal_core.rpc import Listener, add_listener, build_server
+from shoal_gateway.call import Call
+from shoal_gateway.exchange import Exchange
+from shoal_gateway.transcode.face import JsonFace, json_failure
+from support.asgi import Asking
+from support.envoy import Envoy
+from support.json_edges import EDGES
+from support.json_requests import JsonRequest, annotated_methods, valid, variants
+from support.mirror import Mirror
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ANSWERED_BY = ("request_id", "node")
+"""What differs from call to call."""
+
+
+@dataclass
+class Outcome:
+    """What became of one request, on the wire to the service and on the way back."""
+
+    status: int
+    content_type: str | None
+    answer: Any
+    calls: list[tuple[str, Message]] = field(default_factory=list)
+
+
+@dataclass
+class Doors:
+    """Envoy and our face, in front of the same services."""
+
+    mirror: Mirror
+    envoy: str
+    ask: Asking
+
+    async def outcomes(self, request: JsonRequest) -> tuple[Outcome, Outcome]:
+        """Envoy's and ours."""
+        self.mirror.received.clear()
+        theirs = await asyncio.to_thread(ask_envoy, self.envoy, request)
+        theirs.calls, self.mirror.received = self.mirror.received, []
+        body = request.body.encode() if isinstance(request.body, str) else request.body
+        answer = await self.ask(request.method, request.target, body=body or b"")
+        ours = outcome(answer.status, answer.headers.get("content-type"), answer.body)
+        ours.calls, self.mirror.received = self.mirror.received, []
+        return theirs, ours
+
+    async def differences(self, requests: Iterable[JsonRequest]) -> list[str]:
+        """Empty when both doors are alike."""
+        found = []
+        for request in requests:
+            theirs, ours = await self.outcomes(request)
+            if theirs != ours:
+                found.append(f"{request}\n  envoy {theirs}\n  ours  {ours}")
+        return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
+    folder = tmp_path_factory.mktemp("transcoding")
+    mirror = Mirror()
+    server, address, ca = mirror_server(folder, mirror)
+    await server.start()
+    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        with Envoy(ca=ca, grpc_address=address) as envoy:
+            yield Doors(mirror, envoy.endpoint, Asking(application(JsonFace(lambda: (channel, "proxy p1")))))
+    await server.stop(None)
+
+
+@pytest.fixture(params=annotated_methods(), ids=lambda method: method.name)
+def method(request: pytest.FixtureRequest) -> MethodDescriptor:
+    param = request.param
+    assert isinstance(param, MethodDescriptor)
+    return param
+
+
+async def test_every_form_of_a_request_becomes_the_same_call_and_the_same_answer(
+    doors: Doors, method: MethodDescriptor
+) -> None:
+    assert await doors.differences(variants(method)) == []
+
+
+async def test_requests_at_the_edges_of_the_grammars_are_taken_alike(doors: Doors) -> None:
+    assert await doors.differences(EDGES) == []
+
+
+async def test_an_answer_without_a_field_is_written_alike(doors: Doors, method: MethodDescriptor) -> None:
+    doors.mirror.empty = True
+    try:
+        assert await doors.differences([valid(method)]) == []
+    finally:
+        doors.mirror.empty = False
+
+
+@pytest.mark.parametrize("kind", ERROR_TABLE, ids=lambda kind: kind.__name__)
+async def test_every_error_is_told_alike(doors: Doors, kind: type[ShoalError]) -> None:
+    doors.mirror.error = kind('it went "wrong": é', size="5")
+    try:
+        assert await doors.differences(map(valid, annotated_methods())) == []
+    finally:
+        doors.mirror.error = None
+
+
+async def test_a_valid_request_reaches_the_service(doors: Doors, method: MethodDescriptor) -> None:
+    _, ours = await doors.outcomes(valid(method))
+    assert ours.status == 200
+    assert [name for name, _ in ours.calls] == [method.name]
+
+
+def mirror_server(folder: Path, mirror: Mirror) -> tuple[grpc.aio.Server, str, Path]:
+    """Not started yet; with its address and the authority of its certificate."""
+    authority = ClusterAuthority.create(folder / "ca", "test-cluster")
+    tls = authority.issue(folder / "p1", "proxy", "p1")
+    server = build_server(
+        node="p1", cluster_id="test-cluster", mode=Listener.PUBLIC, services=[mirror.add_to]
+    )
+    address = add_listener(server, "127.0.0.1:0", tls=tls, mode=Listener.PUBLIC)
+    return server, address, tls.ca
+
+
+def application(face: JsonFace) -> Any:
+    """The face alone, as the gateway calls it."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call.of(scope, node="g1")
+        call.principal = LOCAL_ADMINISTRATOR
+        exchange = Exchange(call, receive, send, idle_timeout_seconds=5)
+        try:
+            await face(call, scope, exchange)
+        except Exception as error:
+            await exchange.answer(*json_failure(error, call))
+
+    return serve
+
+
+def ask_envoy(endpoint: str, request: JsonRequest) -> Outcome:
+    """With exactly the target that the request has: most clients would tidy it up."""
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=20)
+    try:
+        connection.putrequest(request.method, request.target, skip_accept_encoding=True)
+        if body is not None:
+            connection.putheader("content-type", "application/json")
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return outcome(answer.status, answer.getheader("content-type"), answer.read())
+    finally:
+        connection.close()
+
+
+def outcome(status: int, content_type: str | None, body: bytes) -> Outcome:
+    """JSON is compared parsed, the words of a refusal not at all, everything else byte by byte."""
+    if content_type == "application/json" and body:
+        return Outcome(status, content_type, without_origin(json.loads(body)))
+    return Outcome(status, content_type, None if content_type == "text/plain" else body)
+
+
+def without_origin(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_origin(each) for key, each in value.items() if key not in ANSWERED_BY}
+    return [without_origin(each) for each in value] if isinstance(value, list) else value
