@@ -1,0 +1,181 @@
+"""docs/storage-format.md is enough to read the disks: a reader that knows nothing but that page finds every byte."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+import pytest
+import xxhash
+
+from shoal_core.objects import PutRequest
+from shoal_store.engine import Engine
+from support.engines import (
+    BUCKET,
+    VERSIONED,
+    in_pieces,
+    mountpath_folders,
+    put,
+    put_in_chunks,
+    put_in_parts,
+    running_engine,
+)
+
+# The reader, by the page
+
+
+class DiskReader:
+    """Of one target's mountpaths, by their ids."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+        self.environments = {
+            id: lmdb.open(str(path / "index"), readonly=True, max_dbs=7) for id, path in folders.items()
+        }
+
+    def index_of(self, bucket_id: bytes, name: bytes) -> str:
+        hashed = xxhash.xxh3_64_digest(bucket_id + b"\0" + name)
+        return max(self.folders, key=lambda id: xxhash.xxh3_64_intdigest(hashed + id.encode()))
+
+    @staticmethod
+    def object_key(bucket_id: bytes, name: bytes) -> bytes:
+        return bucket_id + (name if len(name) <= 440 else name[:440] + xxhash.xxh3_128_digest(name))
+
+    def rows(self, id: str, table: str) -> dict[bytes, bytes]:
+        environment = self.environments[id]
+        database = environment.open_db(table.encode(), create=False)
+        with environment.begin(db=database) as transaction:
+            return dict(transaction.cursor())
+
+    @staticmethod
+    def unsealed(key: bytes, value: bytes) -> list[Any]:
+        assert value[0] == 1
+        assert value[1:9] == xxhash.xxh3_64_digest(key + value[9:])
+        fields: list[Any] = msgspec.msgpack.decode(value[9:])
+        return fields
+
+    def record(self, bucket_id: bytes, name: str) -> list[Any]:
+        key = self.object_key(bucket_id, name.encode())
+        return self.unsealed(key, self.rows(self.index_of(bucket_id, name.encode()), "records")[key])
+
+    def content(self, bucket_id: bytes, name: str) -> bytes:
+        record = self.record(bucket_id, name)
+        chunks, payload_checksum, version = record[6], record[7], record[10]
+        if chunks:
+            return b"".join(self.chunk(*chunk) for chunk in chunks)
+        payload = self.rows(self.index_of(bucket_id, name.encode()), "payloads")[bucket_id + version]
+        assert xxhash.xxh3_64_intdigest(payload) == payload_checksum
+        return payload
+
+    def chunk(self, mountpath: str, file_id: bytes, length: int, blocks_checksum: int) -> bytes:
+        name = file_id.hex()
+        whole = (self.folders[mountpath] / "data" / name[:2] / name).read_bytes()
+        footer_length, checksum, magic = struct.unpack(">IQ8s", whole[-20:])
+        footer = whole[-20 - footer_length : -20]
+        assert (magic, xxhash.xxh3_64_intdigest(footer)) == (b"SHOALck1", checksum)
+        format, id, _upload, _position, found, block_bytes, checksums, _birth = msgspec.msgpack.decode(footer)
+        assert (format, id, found, xxhash.xxh3_64_intdigest(checksums)) == (
+            1,
+            file_id,
+            length,
+            blocks_checksum,
+        )
+        for number, start in enumerate(range(0, length, block_bytes)):
+            block = whole[start : min(start + block_bytes, length)]
+            assert xxhash.xxh3_64_digest(block) == checksums[8 * number : 8 * number + 8]
+        return whole[:length]
+
+    def manifest(self, record: list[Any]) -> tuple[bytes, list[Any]]:
+        mountpath, file_id, *_ = record[6][0]
+        name = file_id.hex()
+        whole = (self.folders[mountpath] / "data" / name[:2] / f"{name}.manifest").read_bytes()
+        magic, length = struct.unpack(">8sI", whole[:12])
+        assert magic == b"SHOALmf1"
+        key, value = whole[12 : 12 + length], whole[12 + length :]
+        return key, self.unsealed(key, value)
+
+
+# What the engine wrote
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[DiskReader]:
+    reader = DiskReader(mountpath_folders(folder))
+    yield reader
+    for environment in reader.environments.values():
+        environment.close()
+
+
+SMALL, LARGE = os.urandom(5_000), os.urandom(2_500_000)
+LONG = "é" * 250
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("small", SMALL), ("empty", b""), ("large", LARGE), (LONG, LARGE)]
+)
+async def test_an_object_is_found_by_the_page(tmp_path: Path, name: str, data: bytes) -> None:
+    async with running_engine(tmp_path) as engine:
+        for other in range(20):
+            await put(engine, f"other-{other}", b"x")
+        await put(engine, name, b"an older version")
+        await put(engine, name, data)
+    with reading(tmp_path) as reader:
+        record = reader.record(BUCKET.id, name)
+        assert (record[0], record[8], record[11]) == (len(data), name if name == LONG else "", 2)
+        assert reader.content(BUCKET.id, name) == data
+
+
+async def in_chunks(engine: Engine) -> None:
+    await put_in_chunks(engine, "a", LARGE, 700_000)
+
+
+async def in_parts(engine: Engine) -> None:
+    await put_in_parts(engine.store, "a", LARGE)
+
+
+@pytest.mark.parametrize("write", [in_chunks, in_parts])
+async def test_several_chunks_and_their_manifest_are_found_by_the_page(tmp_path: Path, write: Any) -> None:
+    async with running_engine(tmp_path) as engine:
+        await write(engine)
+    with reading(tmp_path) as reader:
+        record = reader.record(BUCKET.id, "a")
+        assert len(record[6]) > 1
+        assert reader.content(BUCKET.id, "a") == LARGE
+        key, manifest = reader.manifest(record)
+        assert (key, manifest[6], manifest[10:13]) == (BUCKET.id + b"a", record[6], [b"", 0, 0])
+        assert bool(manifest[9]) == (write is in_parts)
+
+
+async def test_older_versions_and_delete_markers_are_found_by_the_page(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        for body in (b"1", b"2"):
+            await engine.store.put(VERSIONED, PutRequest("a"), in_pieces(body))
+        await engine.store.delete(VERSIONED, "a")
+    with reading(tmp_path) as reader:
+        rows = reader.rows(reader.index_of(VERSIONED.id, b"a"), "versions")
+        records = [reader.unsealed(key, value) for key, value in rows.items()]
+        assert [record[13] for record in records] == [True, False, False]
+        assert [record[11] for record in records] == [3, 2, 1]
+        for key, record in zip(rows, records, strict=True):
+            assert key == VERSIONED.id + b"a\0" + bytes(255 - byte for byte in record[10])
+
+
+async def test_an_upload_under_way_is_found_by_the_page(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        upload = await engine.store.begin_upload(BUCKET, PutRequest("a", content_type="text/x"))
+        request = PutRequest("a")
+        part = await engine.store.put_part(BUCKET, upload.id, 300, request, in_pieces(SMALL))
+    with reading(tmp_path) as reader:
+        rows = reader.rows(reader.index_of(BUCKET.id, b"a"), "uploads")
+        begun, written = [reader.unsealed(key, value) for key, value in rows.items()]
+        place = BUCKET.id + bytes.fromhex(upload.id)
+        assert list(rows) == [place, place + (300).to_bytes(2)]
+        assert (begun[0], begun[1]) == ("a", "text/x")
+        assert (written[0], written[1]) == (len(SMALL), part.etag)
+        assert b"".join(reader.chunk(*chunk) for chunk in written[5]) == SMALL
