@@ -1,4 +1,4 @@
-.PHONY: up test test-stubs check lint
+.PHONY: up test test-stubs bench check lint
 
 up:            ## .venv, everything installed, a local cluster in the foreground
 	scripts/install
@@ -11,6 +11,10 @@ test:          ## install what the tests need and run them all
 test-stubs:    ## the examples in other languages, where their toolchains are there
 	scripts/install dev
 	scripts/test-stubs
+
+bench:         ## Shoal, SeaweedFS and nginx in turn on the same work; needs wrk and nginx (docs/bench.md)
+	scripts/install bench
+	cd bench && ../.venv/bin/python -m shoal_bench
 
 check:         ## format, lint, types, layers, protos, generated code, style
 	scripts/install dev

@@ -15,6 +15,7 @@ from typing import Protocol
 import lmdb
 import msgspec
 import xxhash
+from prometheus_client import Counter
 
 from shoal_core.errors import (
     BucketNotFound,
@@ -40,6 +41,8 @@ from shoal_store.tombstones import Tombstone, encode_tombstone
 from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
 from shoal_store.versions import VersionClock, version_key
 
+GROUPS = Counter("shoal_store_commit_groups_total", "Transactions that committed or refused a group")
+COMMITS = Counter("shoal_store_commits_total", "Commits in them")
 PENDING_MAX = 1024
 GROUP_MAX = 256
 FILE_ID_BYTES = 16
@@ -150,6 +153,8 @@ class IndexCommitter:
             fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
         self.groups += 1
         self.commits += len(group)
+        GROUPS.inc()
+        COMMITS.inc(len(group))
         return committed
 
     def _check_still_owner(self, group: Sequence[Pending]) -> None:
