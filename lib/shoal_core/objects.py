@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
+import msgspec
+
 BucketId = NewType("BucketId", bytes)
 """8 random bytes given at creation; a bucket created anew under an old name has another id."""
 
@@ -59,17 +61,16 @@ class BucketProperties:
     versioning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(msgspec.Struct, frozen=True):
     """`type` as in `BucketProperties.checksum_type`; `value` lower-case hexadecimal."""
 
     type: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """Everything known of one version of an object, without its bytes."""
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """Everything known of one version of an object, without its bytes. Listings make thousands at a time, hence no
+    dataclass: a frozen one takes eight times as long to make."""
 
     name: str
     size: int
@@ -87,7 +88,7 @@ class ObjectInfo:
     """The user's own pairs."""
     location: str = ""
     """Target and mountpath that hold the record, as `t[<target id>]:<mountpath id>`."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HTTP headers that belong to the content and go back with it, lower-case: `content-encoding`, `cache-control`,
     `x-amz-checksum-crc32` ..."""
 

@@ -21,7 +21,11 @@ LOGARITHM_TERMS = 11
 
 
 def slot_of(bucket_id: BucketId, name: str) -> int:
-    return int(xxhash.xxh3_64_intdigest(bucket_id + b"\0" + name.encode()) >> 48)
+    return slot_of_encoded(bucket_id, name.encode())
+
+
+def slot_of_encoded(bucket_id: BucketId, encoded_name: bytes) -> int:
+    return int(xxhash.xxh3_64_intdigest(bucket_id + b"\0" + encoded_name) >> 48)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,13 @@ import lmdb
 
 from shoal_core.errors import InvalidArgument
 from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
-from shoal_core.placement import slot_of
+from shoal_core.placement import slot_of_encoded
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX, group_of, is_hashed
 from shoal_store.record import Record, decode_record
+
+GROUPED_KEY_BYTES = BUCKET_ID_BYTES + NAME_BYTES_MAX
+"""Keys of this length and more stand for names that may share their first bytes with others."""
 
 
 def list_page(indexes: Sequence[Index], target: str, bucket: Bucket, query: ListQuery) -> ListPage:
@@ -84,6 +87,7 @@ class NameWalk:
         self._prefix = query.prefix.encode()
         self._location = location
         self._owned = index.owned(transaction)
+        self._owns_all = self._owned.all
         self._cursor = transaction.cursor(db=index.records)
         self._names: Iterator[tuple[bytes, ObjectInfo]] = iter(())
 
@@ -99,29 +103,41 @@ class NameWalk:
         self._cursor.close()
 
     def _walk(self, start: bytes) -> Iterator[tuple[bytes, ObjectInfo]]:
-        more = self._cursor.set_range(self._bucket.id + start[:NAME_BYTES_MAX])
-        while more:
-            key = bytes(self._cursor.key())
-            if key[:BUCKET_ID_BYTES] != self._bucket.id:
+        for name, record in self._from(start):
+            if name.startswith(self._prefix):
+                if name >= start and self._is_ours(name):
+                    yield name, record.info(name.decode(), self._location)
+            elif name > self._prefix:
                 return
-            group = [self._entry(key)]
-            more = self._cursor.next()
-            if len(key) >= BUCKET_ID_BYTES + NAME_BYTES_MAX:
-                while more and group_of(following := bytes(self._cursor.key())) == group_of(key):
-                    group.append(self._entry(following))
-                    more = self._cursor.next()
-                group.sort(key=lambda entry: entry[0])
-            for name, record in group:
-                if name >= start and name.startswith(self._prefix):
-                    text = name.decode()
-                    if self._owned.holds(slot_of(self._bucket.id, text)):
-                        yield name, record.info(text, self._location)
-                elif name > self._prefix and not name.startswith(self._prefix):
-                    return
 
-    def _entry(self, key: bytes) -> tuple[bytes, Record]:
-        record = decode_record(key, self._cursor.value())
-        return (record.name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]), record
+    def _is_ours(self, name: bytes) -> bool:
+        return self._owns_all or self._owned.holds(slot_of_encoded(self._bucket.id, name))
+
+    def _from(self, start: bytes) -> Iterator[tuple[bytes, Record]]:
+        """All names of the bucket in order, from the group of `start` on."""
+        if not self._cursor.set_range(self._bucket.id + start[:NAME_BYTES_MAX]):
+            return
+        group: list[tuple[bytes, bytes, Record]] = []
+        for key, value in self._cursor.iternext():
+            key = bytes(key)
+            if not key.startswith(self._bucket.id):
+                break
+            record = decode_record(key, value)
+            if group and group[0][0] != group_of(key):
+                yield from in_order(group)
+                group = []
+            if len(key) < GROUPED_KEY_BYTES:
+                yield key[BUCKET_ID_BYTES:], record
+            else:
+                name = record.name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]
+                group.append((group_of(key), name, record))
+        yield from in_order(group)
+
+
+def in_order(group: list[tuple[bytes, bytes, Record]]) -> Iterator[tuple[bytes, Record]]:
+    group.sort(key=lambda entry: entry[1])
+    for _, name, record in group:
+        yield name, record
 
 
 def seek_all(walks: Sequence[NameWalk], start: bytes) -> list[tuple[bytes, int, ObjectInfo]]:

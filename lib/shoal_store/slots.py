@@ -25,5 +25,9 @@ class OwnedSlots:
     def epoch(self) -> int:
         return int.from_bytes(self.encoded[:EPOCH_BYTES])
 
+    @property
+    def all(self) -> bool:
+        return self.encoded[EPOCH_BYTES:] == b"\xff" * BITMAP_BYTES
+
     def holds(self, slot: int) -> bool:
         return bool(self.encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7))

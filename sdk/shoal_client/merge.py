@@ -16,6 +16,8 @@ def merged_page(pages: Sequence[ListPage], query: ListQuery) -> ListPage:
 
     Python orders strings by code point, which is the order of their UTF-8 bytes.
     """
+    if len(pages) == 1:
+        return pages[0]
     horizons = [page.next_after for page in pages if page.next_after]
     horizon = min(horizons) if horizons else None
     entries = newest_entries(entry for page in pages for entry in page.entries)

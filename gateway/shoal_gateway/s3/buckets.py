@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from shoal_core.errors import BucketAlreadyExists
 from shoal_core.objects import Bucket, BucketProperties, ListQuery
@@ -82,5 +83,11 @@ class BucketOperations:
 
 def timestamp(time_ns: int) -> str:
     """As S3 writes it: milliseconds, always three digits."""
-    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns // 1_000_000 % 1000:03d}Z"
+    minutes, milliseconds = divmod(time_ns // 1_000_000, 60_000)
+    return f"{minute(minutes)}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(4096)
+def minute(minutes: int) -> str:
+    """Since 1970. Kept, because the names of a listing were often written together."""
+    return datetime.fromtimestamp(60 * minutes, UTC).isoformat()[:16]

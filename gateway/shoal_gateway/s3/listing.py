@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from urllib.parse import quote
 
 from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
@@ -12,10 +13,12 @@ from shoal_gateway.s3.answers import OWNER, answer_xml
 from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import S3Request
-from shoal_gateway.s3.xml import document, element, leaf, leaves
+from shoal_gateway.s3.xml import document, element, escaped, leaf
 
 KEYS_MAX = 1000
 URL_SAFE = "/~-_."
+PLAIN = re.compile(r"[A-Za-z0-9/~_.-]*")
+"""What `quote` would leave as it is."""
 
 
 class ListOperations:
@@ -79,7 +82,7 @@ class TextWriter:
         self._encoded = encoded
 
     def __call__(self, name: str) -> str:
-        return quote(name, safe=URL_SAFE) if self._encoded else name
+        return quote(name, safe=URL_SAFE) if self._encoded and not PLAIN.fullmatch(name) else name
 
 
 def text_writer(request: S3Request) -> TextWriter:
@@ -101,22 +104,15 @@ def common(request: S3Request, page: ListPage, limit: int) -> list[str]:
 
 
 def contents(page: ListPage, text: TextWriter, *, with_owner: bool) -> list[str]:
-    return [entry(info, text, with_owner=with_owner) for info in page.entries]
+    tail = f"<StorageClass>STANDARD</StorageClass>{OWNER if with_owner else ''}</Contents>"
+    return [entry(info, text, tail=tail) for info in page.entries]
 
 
-def entry(info: ObjectInfo, text: TextWriter, *, with_owner: bool) -> str:
-    return element(
-        "Contents",
-        leaves(
-            [
-                ("Key", text(info.name)),
-                ("LastModified", timestamp(info.modified_ns)),
-                ("ETag", f'"{info.etag}"'),
-                ("Size", info.size),
-                ("StorageClass", "STANDARD"),
-            ]
-        ),
-        OWNER if with_owner else "",
+def entry(info: ObjectInfo, text: TextWriter, *, tail: str) -> str:
+    """One string, and not leaf by leaf: a page has a thousand."""
+    return (
+        f"<Contents><Key>{escaped(text(info.name))}</Key><LastModified>{timestamp(info.modified_ns)}</LastModified>"
+        f'<ETag>"{escaped(info.etag)}"</ETag><Size>{info.size}</Size>{tail}'
     )
 
 

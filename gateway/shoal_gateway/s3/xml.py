@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -14,6 +15,7 @@ DOCUMENT_BYTES_MAX = 4 << 20
 """A completion of 10,000 parts with checksums has 2 MB."""
 DEPTH_MAX = 16
 ELEMENTS_MAX = 100_000
+SPECIAL = re.compile("[&<>\x01-\x1f]")
 CONTROL_CHARACTERS = {chr(code): f"&#x{code:X};" for code in range(1, 32)}
 """XML 1.0 has no place for most of them, object names do; AWS writes them like this as well."""
 
@@ -88,7 +90,12 @@ def element(name: str, *content: str) -> str:
 
 
 def leaf(name: str, value: object) -> str:
-    return f"<{name}>{escape(str(value), CONTROL_CHARACTERS)}</{name}>"
+    return f"<{name}>{escaped(str(value))}</{name}>"
+
+
+def escaped(text: str) -> str:
+    """Most names need none of it, and a listing has many."""
+    return escape(text, CONTROL_CHARACTERS) if SPECIAL.search(text) else text
 
 
 def leaves(pairs: Iterable[tuple[str, object]]) -> str:
