@@ -160,6 +160,15 @@ def test_deletes_of_many(s3: Any, bucket: str) -> None:
     assert "Errors" not in quiet
 
 
+@pytest.mark.parametrize("name", [" a", "a ", "\ta", "a\r\n", " "], ids=ascii)
+def test_a_delete_of_many_takes_a_name_to_the_letter(s3: Any, bucket: str, name: str) -> None:
+    for each in ("a", name):
+        s3.put_object(Bucket=bucket, Key=each, Body=b"x")
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name}]})
+    assert [each["Key"] for each in answer["Deleted"]] == [name]
+    assert keys(s3.list_objects_v2(Bucket=bucket)) == ["a"]
+
+
 # Copies
 
 

@@ -31,7 +31,7 @@ class DeleteOperations:
         objects = wanted.all("Object")
         if not 1 <= len(objects) <= KEYS_MAX:
             raise malformed(f"1 to {KEYS_MAX} objects can be deleted at once")
-        if not all(each.value("Key") for each in objects):
+        if not all(each.exact("Key") for each in objects):
             raise malformed("an <Object> has no <Key>")
         quiet = wanted.value("Quiet") == "true"
         gate = asyncio.Semaphore(AT_ONCE)
@@ -42,7 +42,7 @@ class DeleteOperations:
     async def _outcome(
         self, bucket: Bucket, wanted: Element, request: S3Request, gate: asyncio.Semaphore
     ) -> str:
-        key = wanted.value("Key") or ""
+        key = wanted.exact("Key") or ""
         try:
             async with gate:
                 await self._delete(bucket, key, wanted)

@@ -22,7 +22,7 @@ CONTROL_CHARACTERS = {chr(code): f"&#x{code:X};" for code in range(1, 32)}
 
 @dataclass(slots=True)
 class Element:
-    """A parsed element. `name` without its namespace; `text` without surrounding white space."""
+    """A parsed element. `name` without its namespace."""
 
     name: str
     text: str = ""
@@ -32,7 +32,12 @@ class Element:
         return [child for child in self.children if child.name == name]
 
     def value(self, name: str) -> str | None:
-        """The text of the one child of this name; None when there is none."""
+        """The text of the one child of this name without white space around it; None when there is none."""
+        text = self.exact(name)
+        return None if text is None else text.strip()
+
+    def exact(self, name: str) -> str | None:
+        """As `value`, white space included: it belongs to an object's name."""
         found = self.all(name)
         if len(found) > 1:
             raise malformed(f"<{name}> is given more than once")
@@ -57,8 +62,7 @@ def parse(document: bytes, root_name: str) -> Element:
         open_elements.append(element)
 
     def end(_: str) -> None:
-        element = open_elements.pop()
-        element.text = element.text.strip()
+        open_elements.pop()
 
     def text(data: str) -> None:
         open_elements[-1].text += data

@@ -36,9 +36,15 @@ def test_an_element_that_is_given_twice_is_malformed() -> None:
         parse(b"<Delete><Quiet>true</Quiet><Quiet>false</Quiet></Delete>", "Delete").value("Quiet")
 
 
+def test_white_space_belongs_to_a_key_and_not_to_a_number() -> None:
+    document = parse(b"<Delete>\n <Key> a\n</Key>\n <Quiet>\n true </Quiet></Delete>", "Delete")
+    assert (document.exact("Key"), document.value("Quiet")) == (" a\n", "true")
+
+
 @given(
     st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f\ufffe\uffff"))
 )
 def test_text_comes_back(text: str) -> None:
-    key = parse(f"<Delete>{leaf('Key', text)}</Delete>".encode(), "Delete").value("Key")
-    assert key == text.strip()
+    document = parse(f"<Delete>{leaf('Key', text)}</Delete>".encode(), "Delete")
+    assert document.exact("Key") == text
+    assert document.value("Key") == text.strip()
