@@ -135,6 +135,21 @@ EDGES = [
         )
     ),
     *(
+        JsonRequest(f"a body of type {kind!r}", "POST", BUCKETS, '{"bucket":{"name":"b"}}', kind)
+        for kind in (
+            "",
+            "text/plain",
+            "application/json; charset=utf-8",
+            "application/json; charset=utf-16",
+            "application/x-www-form-urlencoded",
+            "application/octet-stream",
+            "multipart/form-data; boundary=x",
+            "application/problem+json",
+            "application/protobuf",
+            "no type",
+        )
+    ),
+    *(
         JsonRequest(f"{levels} levels", "POST", BUCKETS, deep(levels))
         for levels in (99, 100, 101, 500, 20_000)
     ),

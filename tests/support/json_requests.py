@@ -44,6 +44,7 @@ class JsonRequest:
     method: str
     target: str
     body: str | bytes | None = None
+    content_type: str = "application/json"
 
 
 def annotated_methods() -> list[MethodDescriptor]:
