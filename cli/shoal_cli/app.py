@@ -7,7 +7,19 @@ from types import ModuleType
 
 import typer
 
-from shoal_cli import buckets, certificates, down, downloads, environment, fsck, objects, status, up, uploads
+from shoal_cli import (
+    buckets,
+    certificates,
+    configuration,
+    down,
+    downloads,
+    environment,
+    fsck,
+    objects,
+    status,
+    up,
+    uploads,
+)
 from shoal_cli.output import print_line
 
 MODULES: tuple[ModuleType, ...] = (
@@ -21,6 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     objects,
     fsck,
     certificates,
+    configuration,
 )
 """In the order of `shoal --help`; each has `register(app)`."""
 
@@ -30,7 +43,7 @@ def build_app() -> typer.Typer:
         name="shoal",
         help="Shoal, an object store for machine-learning data.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
     for module in MODULES:

@@ -28,7 +28,7 @@ REFRESH_SECONDS_MAX = 2.0
 
 
 def main() -> None:
-    run_service("shoal-gateway", serve)
+    run_service("shoal-gateway", serve, settings=GatewayConfiguration)
 
 
 async def serve(path: Path, stop: asyncio.Event) -> None:

@@ -14,12 +14,14 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from shoal_core.errors import ConfigurationError, ShoalError
+from shoal_core.settings_explained import explain
 from shoal_core.telemetry import get_logger
 
 STOP_SECONDS_MAX = 9.5
@@ -31,8 +33,9 @@ Serve = Callable[[Path, asyncio.Event], Coroutine[Any, Any, None]]
 """Runs the service by the configuration file until the event is set."""
 
 
-def run_service(name: str, serve: Serve) -> None:
-    """The `main` of a service: `<name> --config FILE [--insecure-anonymous]`. Does not return after a failure."""
+def run_service(name: str, serve: Serve, *, settings: type[Any]) -> None:
+    """The `main` of a service: `<name> --config FILE [--insecure-anonymous | --explain]`. Does not return after a
+    failure. `settings` is the dataclass that the file fills."""
     parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
     parser.add_argument(
@@ -40,12 +43,19 @@ def run_service(name: str, serve: Serve) -> None:
         action="store_true",
         help="serve other machines although nobody can prove who he is: all are administrators",
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="print every setting and where it came from, as JSON, and end"
+    )
     arguments = parser.parse_args()
+    prefix = name.upper().replace("-", "_")
     if arguments.insecure_anonymous:
         # Settings have two sources, the file and the environment; the flag is a way to write the second.
-        os.environ[f"{name.upper().replace('-', '_')}_INSECURE_ANONYMOUS"] = "true"
+        os.environ[f"{prefix}_INSECURE_ANONYMOUS"] = "true"
     try:
-        uvloop.run(until_stopped(arguments.config, serve))
+        if arguments.explain:
+            print_settings(settings, arguments.config, prefix=prefix)
+        else:
+            uvloop.run(until_stopped(arguments.config, serve))
     except Exception as error:
         cause = first_error(error)
         if not isinstance(cause, ShoalError | OSError):
@@ -53,6 +63,11 @@ def run_service(name: str, serve: Serve) -> None:
             sys.exit(EXIT_BUG)
         sys.stderr.write(f"{name}: {sentence(cause)}\n")
         sys.exit(EXIT_CONFIGURATION)
+
+
+def print_settings(settings: type[Any], path: Path, *, prefix: str) -> None:
+    explained = explain(settings, path=path, environment=os.environ, prefix=prefix)
+    sys.stdout.write(json.dumps([asdict(setting) for setting in explained]) + "\n")
 
 
 async def until_stopped(path: Path, serve: Serve) -> None:

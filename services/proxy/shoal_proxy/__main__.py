@@ -23,7 +23,7 @@ from shoal_proxy.server import services
 
 
 def main() -> None:
-    run_service("shoal-proxy", serve)
+    run_service("shoal-proxy", serve, settings=ProxyConfiguration)
 
 
 async def serve(path: Path, stop: asyncio.Event) -> None:

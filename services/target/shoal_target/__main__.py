@@ -25,7 +25,7 @@ from shoal_target.server import chunk_service, object_service
 
 
 def main() -> None:
-    run_service("shoal-target", serve)
+    run_service("shoal-target", serve, settings=TargetConfiguration)
 
 
 async def serve(path: Path, stop: asyncio.Event) -> None:
