@@ -35,15 +35,14 @@ class UploadedBody:
         self,
         request: S3Request,
         *,
-        bytes_max: int = PUT_BYTES_MAX,
         promised: Mapping[str, bytes] | None = None,
-        may_be_absent: bool = False,
+        is_document: bool = False,
     ) -> None:
         self._payload = request.verified.payload
         source = request.exchange.body()
         self._chunked = ChunkedBody(source, request.verified) if self._payload in STREAMING else None
         self._source: AsyncIterator[bytes] = aiter(self._chunked) if self._chunked is not None else source
-        self.size = announced_size(request, bytes_max, may_be_absent=may_be_absent)
+        self.size = announced_size(request, is_document=is_document)
         self._promised = promised_checksums(request) if promised is None else promised
         self._trailer = trailer_algorithm(request)
         self._kept: dict[str, str] = {}
@@ -95,7 +94,7 @@ class UploadedBody:
 
 async def small_body(request: S3Request, *, promised: Mapping[str, bytes] | None = None) -> bytes:
     """A document, verified as uploads are; against `promised` instead of the headers, if it is given."""
-    body = UploadedBody(request, bytes_max=DOCUMENT_BYTES_MAX, promised=promised, may_be_absent=True)
+    body = UploadedBody(request, promised=promised, is_document=True)
     found = bytearray()
     async for piece in body:
         found += piece
@@ -121,22 +120,24 @@ def content_md5(request: S3Request) -> tuple[Checksum, ...]:
     return (Checksum("md5", digest.hex()),)
 
 
-def announced_size(request: S3Request, bytes_max: int, *, may_be_absent: bool) -> int:
-    """Bytes after decoding. AWS demands that they are announced; the HTTP parser has refused contradictions."""
+def announced_size(request: S3Request, *, is_document: bool) -> int:
+    """Bytes after decoding. AWS demands them of uploads; the HTTP parser has refused contradictions."""
     streaming = request.verified.payload in STREAMING
     given = request.header("x-amz-decoded-content-length" if streaming else "content-length")
     if not given:
-        if streaming or "transfer-encoding" in request.call.headers or not may_be_absent:
+        if streaming or "transfer-encoding" in request.call.headers or not is_document:
             raise S3Error("MissingContentLength", "You must provide the Content-Length HTTP header.")
         return 0
     if not (given.isascii() and given.isdigit() and len(given) < 20):
         raise S3Error("InvalidArgument", "The announced length is not a number.")
-    if int(given) > bytes_max:
+    if is_document and int(given) > DOCUMENT_BYTES_MAX:
+        raise S3Error("MaxMessageLengthExceeded", "Your request was too big.")
+    if int(given) > PUT_BYTES_MAX:
         raise S3Error(
             "EntityTooLarge",
             "Your proposed upload exceeds the maximum allowed size",
             ProposedSize=given,
-            MaxSizeAllowed=str(bytes_max),
+            MaxSizeAllowed=str(PUT_BYTES_MAX),
         )
     return int(given)
 

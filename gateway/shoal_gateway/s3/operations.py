@@ -174,7 +174,10 @@ def refuse_unbuilt(method: str, level: Level, query: Mapping[str, str], headers:
     for name, value in query.items():
         subresource = SUBRESOURCES[level].get(name)
         built = (method, level, name) in OPERATIONS or name in PARAMETERS or name.startswith("X-Amz-")
-        if subresource is not None and not built and not (name == "versionId" and value in ("", "null")):
+        current = name == "versionId" and value == "null" and method in ("GET", "HEAD", "DELETE")
+        if name == "versionId" and not value:
+            raise S3Error("InvalidArgument", "Version id cannot be the empty string")
+        if subresource is not None and not built and not current:
             raise not_implemented(VERBS.get(method, "") + subresource)
         if subresource is None and not built and (not value or method not in ("GET", "HEAD")):
             raise not_implemented(f"{method} with the parameter {name[:40]!r}")

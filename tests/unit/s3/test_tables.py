@@ -55,6 +55,15 @@ def test_a_subresource_that_is_not_built_never_falls_through(
             assert caught.value.code == "NotImplemented"
 
 
+def test_the_current_version_is_called_null_and_nothing_else() -> None:
+    for method, operation in (("GET", "GetObject"), ("HEAD", "HeadObject"), ("DELETE", "DeleteObject")):
+        assert operation_of(method, "b", "k", query={"versionId": "null"}, headers={}) == operation
+    for method, version, code in (("DELETE", "", "InvalidArgument"), ("PUT", "null", "NotImplemented")):
+        with pytest.raises(S3Error) as caught:
+            operation_of(method, "b", "k", query={"versionId": version}, headers={})
+        assert caught.value.code == code
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 def test_an_unknown_parameter_changes_nothing(method: str) -> None:
     for key in ("", "k"):
