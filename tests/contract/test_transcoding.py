@@ -10,29 +10,22 @@ import http.client
 import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import grpc.aio
 import pytest
 import pytest_asyncio
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
-from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from shoal_core.access import LOCAL_ADMINISTRATOR
-from shoal_core.certificates import ClusterAuthority
 from shoal_core.error_table import ERROR_TABLE
 from shoal_core.errors import ShoalError
-from shoal_core.rpc import Listener, add_listener, build_server
-from shoal_gateway.call import Call
-from shoal_gateway.exchange import Exchange
-from shoal_gateway.transcode.face import JsonFace, json_failure
+from shoal_gateway.transcode.face import JsonFace
 from support.asgi import Asking
 from support.envoy import Envoy
 from support.json_edges import EDGES
+from support.json_face import json_application, mirror_behind
 from support.json_requests import JsonRequest, annotated_methods, valid, variants
 from support.mirror import Mirror
 
@@ -84,15 +77,11 @@ class Doors:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
-    folder = tmp_path_factory.mktemp("transcoding")
     mirror = Mirror()
-    server, address, ca = mirror_server(folder, mirror)
-    await server.start()
-    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
-    async with grpc.aio.secure_channel(address, credentials) as channel:
+    async with mirror_behind(tmp_path_factory.mktemp("transcoding"), mirror) as (channel, address, ca):
+        face = JsonFace(lambda: (channel, "proxy p1"))
         with Envoy(ca=ca, grpc_address=address) as envoy:
-            yield Doors(mirror, envoy.endpoint, Asking(application(JsonFace(lambda: (channel, "proxy p1")))))
-    await server.stop(None)
+            yield Doors(mirror, envoy.endpoint, Asking(json_application(face)))
 
 
 @pytest.fixture(params=annotated_methods(), ids=lambda method: method.name)
@@ -135,32 +124,6 @@ async def test_a_valid_request_reaches_the_service(doors: Doors, method: MethodD
     _, ours = await doors.outcomes(valid(method))
     assert ours.status == 200
     assert [name for name, _ in ours.calls] == [method.name]
-
-
-def mirror_server(folder: Path, mirror: Mirror) -> tuple[grpc.aio.Server, str, Path]:
-    """Not started yet; with its address and the authority of its certificate."""
-    authority = ClusterAuthority.create(folder / "ca", "test-cluster")
-    tls = authority.issue(folder / "p1", "proxy", "p1")
-    server = build_server(
-        node="p1", cluster_id="test-cluster", mode=Listener.PUBLIC, services=[mirror.add_to]
-    )
-    address = add_listener(server, "127.0.0.1:0", tls=tls, mode=Listener.PUBLIC)
-    return server, address, tls.ca
-
-
-def application(face: JsonFace) -> Any:
-    """The face alone, as the gateway calls it."""
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call.of(scope, node="g1")
-        call.principal = LOCAL_ADMINISTRATOR
-        exchange = Exchange(call, receive, send, idle_timeout_seconds=5)
-        try:
-            await face(call, scope, exchange)
-        except Exception as error:
-            await exchange.answer(*json_failure(error, call))
-
-    return serve
 
 
 def ask_envoy(endpoint: str, request: JsonRequest) -> Outcome:

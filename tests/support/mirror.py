@@ -5,6 +5,7 @@ It stands behind two transcoders, so that a test can compare the very messages t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -33,12 +34,16 @@ SAMPLES: dict[int, object] = {
 
 
 class Mirror:
-    """`error` fails every call; `empty` answers messages without a field; else every field has a value."""
+    """`error` fails every call; `empty` answers messages without a field; else every field has a value.
+
+    With `stands_still_after` a call says no more after so many messages.
+    """
 
     def __init__(self) -> None:
         self.received: list[tuple[str, Message]] = []
         self.error: ShoalError | None = None
         self.empty = False
+        self.stands_still_after: int | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
         services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
@@ -54,11 +59,13 @@ class Mirror:
 
         async def unary(message: Message, _context: object) -> Message:
             self._receive(method.name, message)
+            await self._answer(0)
             return response() if self.empty else sample(response)
 
         async def stream(message: Message, _context: object) -> AsyncIterator[Message]:
             self._receive(method.name, message)
-            for _ in range(0 if self.empty else 2):
+            for number in range(0 if self.empty else 2):
+                await self._answer(number)
                 yield sample(response)
 
         make: Callable[..., grpc.RpcMethodHandler[Any, Any]] = (
@@ -73,6 +80,11 @@ class Mirror:
         self.received.append((name, message))
         if self.error is not None:
             raise self.error
+
+    async def _answer(self, number: int) -> None:
+        """Returns when that message may be sent."""
+        if number == self.stands_still_after:
+            await asyncio.get_running_loop().create_future()
 
 
 def sample(kind: type[Message]) -> Message:

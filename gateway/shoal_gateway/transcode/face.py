@@ -6,6 +6,8 @@ There is no route per RPC: `rpcs` finds them in the descriptors, `binding` fills
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
@@ -20,25 +22,23 @@ from shoal_gateway.call import Call
 from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.parts import ProxyChannel
+from shoal_gateway.rest.errors import RequestTimedOut
 from shoal_gateway.transcode.answers import JSON, NoSuchRpc, answer_to, as_json, sized
 from shoal_gateway.transcode.binding import fill_request
+from shoal_gateway.transcode.limits import JSON_LIMITS, JsonLimits
 from shoal_gateway.transcode.rpcs import Rpc, annotated_rpcs
 from shoal_gateway.transcode.streams import relay_body, relay_list
 from shoal_gateway.transcode.templates import query_bindings
 
 PREFIX = b"/-/api/"
-BODY_BYTES_MAX = 4 << 20
-"""No service takes a longer message."""
-UNARY_SECONDS_MAX = 30.0
-LISTS_MAX = 64
-"""Streams of JSON served at a time: watches stay open, and must not take the place of ordinary requests."""
 
 
 class JsonFace:
     """`proxy` gives the connection to a proxy that is alive, and its name in errors."""
 
-    def __init__(self, proxy: ProxyChannel) -> None:
+    def __init__(self, proxy: ProxyChannel, limits: JsonLimits = JSON_LIMITS) -> None:
         self._proxy = proxy
+        self._limits = limits
         self._rpcs = annotated_rpcs()
         self._lists = 0
 
@@ -51,7 +51,7 @@ class JsonFace:
         request = rpc.request()
         fill_request(
             request,
-            body=await limited_body(exchange),
+            body=await limited_body(exchange, self._limits),
             body_field=rpc.body_field,
             bindings=[*bindings, *query_bindings(scope["query_string"])],
         )
@@ -59,7 +59,7 @@ class JsonFace:
         if not rpc.streaming:
             await self._unary(rpc, request, exchange)
         elif rpc.answers_body:
-            await relay_body(rpc, request, exchange, proxy=self._proxy)
+            await relay_body(rpc, request, exchange, proxy=self._proxy, limits=self._limits)
         else:
             await self._list(rpc, request, exchange)
 
@@ -71,7 +71,7 @@ class JsonFace:
             response_deserializer=rpc.response.FromString,
         )
         response = await call_unary(
-            method, request, timeout_seconds=UNARY_SECONDS_MAX, idempotent=rpc.is_read, peer=peer
+            method, request, timeout_seconds=self._limits.call_seconds, idempotent=rpc.is_read, peer=peer
         )
         if isinstance(response, HttpBody):
             kind = (b"content-type", response.content_type.encode())
@@ -81,11 +81,11 @@ class JsonFace:
             await exchange.answer(200, sized(body, JSON), body)
 
     async def _list(self, rpc: Rpc, request: Message, exchange: Exchange) -> None:
-        if self._lists >= LISTS_MAX:
-            raise TooBusy(f"this gateway worker serves {LISTS_MAX} streams already: repeat shortly")
+        if self._lists >= self._limits.lists:
+            raise TooBusy(f"this gateway worker serves {self._limits.lists} streams already: repeat shortly")
         self._lists += 1
         try:
-            await relay_list(rpc, request, exchange, proxy=self._proxy)
+            await relay_list(rpc, request, exchange, proxy=self._proxy, limits=self._limits)
         finally:
             self._lists -= 1
 
@@ -106,10 +106,16 @@ def authorize_bucket(principal: Principal, rpc: Rpc, request: Message) -> None:
         authorize(principal, permission, reference)
 
 
-async def limited_body(exchange: Exchange) -> bytes:
+async def limited_body(exchange: Exchange, limits: JsonLimits) -> bytes:
     body = bytearray()
-    async for piece in exchange.body():
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            raise InvalidArgument(f"the body is longer than {BODY_BYTES_MAX} bytes, which no method takes")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for piece in exchange.body():
+                body += piece
+                if len(body) > limits.body_bytes:
+                    raise InvalidArgument(
+                        f"the body is longer than {limits.body_bytes} bytes, which no method takes"
+                    )
+    except TimeoutError as error:
+        raise RequestTimedOut(f"the body was not complete within {limits.body_seconds:g} s") from error
     return bytes(body)

@@ -21,23 +21,20 @@ from shoal_core.rpc import stream_metadata, translate_errors
 from shoal_gateway.exchange import Exchange
 from shoal_gateway.parts import ProxyChannel
 from shoal_gateway.transcode.answers import JSON, as_json
+from shoal_gateway.transcode.limits import JsonLimits
 from shoal_gateway.transcode.rpcs import Rpc
 
-FIRST_SECONDS_MAX = 30.0
-"""How long the first message may take."""
-BODY_PAUSE_SECONDS_MAX = 60.0
-"""How long a body may stand still."""
-LIST_SECONDS_MAX = 3600.0
-"""How long a list may grow; then it is ended in order, and the client asks again."""
 CONTENT_TYPE_DEFAULT = "application/octet-stream"
 
 if TYPE_CHECKING:
     Stream: TypeAlias = grpc.aio.UnaryStreamCall[Message, Message]
 
 
-async def relay_body(rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel) -> None:
+async def relay_body(
+    rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel, limits: JsonLimits
+) -> None:
     """The first message tells the media type; nothing goes out before it is here."""
-    async with aclosing(messages(rpc, request, exchange, proxy=proxy)) as bodies:
+    async with aclosing(messages(rpc, request, exchange, proxy=proxy, limits=limits)) as bodies:
         # A stream without a message is announced as Envoy does it; no service of ours sends one.
         first = await anext(bodies, HttpBody(content_type="application/json"))
         assert isinstance(first, HttpBody)
@@ -50,10 +47,12 @@ async def relay_body(rpc: Rpc, request: Message, exchange: Exchange, *, proxy: P
     await exchange.write(b"", more=False)
 
 
-async def relay_list(rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel) -> None:
+async def relay_list(
+    rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel, limits: JsonLimits
+) -> None:
     """`[`, then each message as it comes, then `]`."""
     lead = b"["
-    async with aclosing(messages(rpc, request, exchange, proxy=proxy)) as produced:
+    async with aclosing(messages(rpc, request, exchange, proxy=proxy, limits=limits)) as produced:
         async for message in produced:
             if not exchange.started:
                 await exchange.start(200, [JSON])
@@ -66,7 +65,7 @@ async def relay_list(rpc: Rpc, request: Message, exchange: Exchange, *, proxy: P
 
 
 async def messages(
-    rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel
+    rpc: Rpc, request: Message, exchange: Exchange, *, proxy: ProxyChannel, limits: JsonLimits
 ) -> AsyncGenerator[Message, None]:
     """What the service sends, until it ends, the client has gone, or a list has grown for its time."""
     channel, peer = proxy()
@@ -77,13 +76,13 @@ async def messages(
     )
     stream = method(request, metadata=stream_metadata())
     gone = asyncio.ensure_future(exchange.wait_disconnected())
-    ends = time.monotonic() + LIST_SECONDS_MAX
-    seconds, began = FIRST_SECONDS_MAX, False
+    ends = time.monotonic() + limits.list_seconds
+    seconds, began = limits.call_seconds, False
     try:
         while (message := await next_message(stream, gone, seconds=seconds, peer=peer)) is not None:
             yield message
             began = True
-            seconds = BODY_PAUSE_SECONDS_MAX if rpc.answers_body else ends - time.monotonic()
+            seconds = limits.pause_seconds if rpc.answers_body else ends - time.monotonic()
     except TimeoutError as error:
         if rpc.answers_body or not began:
             raise DeadlineExceeded(f"{peer} sent nothing for {seconds:g} s: repeat the request") from error

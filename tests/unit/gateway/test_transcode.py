@@ -7,15 +7,14 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from shoal_core.access import LOCAL_ADMINISTRATOR, Permission, Principal
 from shoal_core.errors import ControlPlaneDown
-from shoal_gateway.call import Call
-from shoal_gateway.exchange import Exchange
-from shoal_gateway.transcode.face import BODY_BYTES_MAX, JsonFace, json_failure
+from shoal_gateway.transcode.face import JsonFace
+from shoal_gateway.transcode.limits import JSON_LIMITS
 from shoal_gateway.transcode.templates import PathTemplate
 from support.asgi import Asking
+from support.json_face import json_application
 
 NOBODY = Principal(name="nobody", kind="user", role="guest", permissions=Permission(0))
 
@@ -26,18 +25,7 @@ def asking(principal: Principal = LOCAL_ADMINISTRATOR) -> Asking:
     def no_proxy() -> tuple[grpc.aio.Channel, str]:
         raise ControlPlaneDown("no proxy answers: repeat after a pause")
 
-    face = JsonFace(no_proxy)
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call.of(scope, node="g1")
-        call.principal = principal
-        exchange = Exchange(call, receive, send, idle_timeout_seconds=5)
-        try:
-            await face(call, scope, exchange)
-        except Exception as error:
-            await exchange.answer(*json_failure(error, call))
-
-    return Asking(serve)
+    return Asking(json_application(JsonFace(no_proxy), principal))
 
 
 async def test_without_a_proxy_the_answer_is_503_and_a_status_in_json() -> None:
@@ -48,8 +36,8 @@ async def test_without_a_proxy_the_answer_is_503_and_a_status_in_json() -> None:
 
 
 async def test_a_body_beyond_the_limit_is_refused() -> None:
-    answer = await asking()("POST", "/-/api/v1/buckets", body=b" " * (BODY_BYTES_MAX + 1))
-    assert answer.status in (400, 413)
+    answer = await asking()("POST", "/-/api/v1/buckets", body=b" " * (JSON_LIMITS.body_bytes + 1))
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, 3)
 
 
 async def test_who_has_no_right_reaches_no_service() -> None:
