@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import quote
 
 from shoal_core.errors import InvalidArgument
@@ -119,7 +120,12 @@ PROPERTY_HEADERS: Mapping[str, Callable[[ObjectInfo], Headers]] = {
 
 
 def http_date(time_ns: int) -> bytes:
-    return formatdate(time_ns // 1_000_000_000, usegmt=True).encode()
+    return http_date_of(time_ns // 1_000_000_000)
+
+
+@lru_cache(4096)
+def http_date_of(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def header_value(text: str) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from email.utils import formatdate
 from re import compile
 
 from shoal_core.objects import ObjectInfo
 from shoal_gateway.exchange import Headers
+from shoal_gateway.rest.object_headers import http_date
 from shoal_gateway.s3.checksums import PREFIX, TYPE
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import METADATA_PREFIX, S3Request
@@ -91,7 +91,3 @@ def header_value(value: str) -> bytes:
     if value.isascii() and value.isprintable():
         return value.encode()
     return b"=?UTF-8?B?%s?=" % base64.b64encode(value.encode())
-
-
-def http_date(time_ns: int) -> bytes:
-    return formatdate(time_ns // 1_000_000_000, usegmt=True).encode()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from shoal_core.access import Principal
@@ -31,6 +33,10 @@ STREAMING = frozenset(
         "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
     }
 )
+
+PLAIN = re.compile(rb"[A-Za-z0-9~_.-]*", re.ASCII)
+PLAIN_PATH = re.compile(rb"[A-Za-z0-9~_./-]*", re.ASCII)
+TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -98,8 +104,9 @@ def claim_of(request: Request) -> Claim:
     return presigned_claim(request) if presigned else header_claim(request)
 
 
+@lru_cache(64)
 def signing_key(secret: bytes, scope: str) -> bytes:
-    """The HMAC chain over date, region, service and terminator."""
+    """The HMAC chain over date, region, service and terminator: derived once a day, and no verification of anything."""
     key = b"AWS4" + secret
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -107,7 +114,7 @@ def signing_key(secret: bytes, scope: str) -> bytes:
 
 
 def canonical_request(request: Request, signed_headers: Sequence[str], payload: str) -> str:
-    path = quote(unquote_to_bytes(request.raw_path), safe="/~-_.") or "/"
+    path = canonical(request.raw_path, safe="/") or "/"
     values = header_values(request.headers)
     headers = "".join(f"{name}:{values.get(name, '')}\n" for name in signed_headers)
     parts = (
@@ -127,10 +134,15 @@ def canonical_query(raw_query: bytes) -> str:
     for item in raw_query.split(b"&"):
         name, _, value = item.partition(b"=")
         if item and name != b"X-Amz-Signature":
-            pairs.append(
-                (quote(unquote_to_bytes(name), safe="~-_."), quote(unquote_to_bytes(value), safe="~-_."))
-            )
+            pairs.append((canonical(name), canonical(value)))
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+def canonical(raw: bytes, *, safe: str = "") -> str:
+    """Decoded once, and encoded AWS's way; most texts are their own encoding."""
+    if (PLAIN_PATH if safe else PLAIN).fullmatch(raw):
+        return raw.decode("ascii")
+    return quote(unquote_to_bytes(raw), safe=f"{safe}~-_.")
 
 
 def sign(key: bytes, claim: Claim, canonical: str) -> str:
@@ -228,10 +240,7 @@ def check_scope(claim: Claim, region: str) -> None:
 
 
 def check_time(claim: Claim, now: datetime) -> None:
-    try:
-        signed_at = datetime.strptime(claim.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        raise S3Error("AccessDenied", "A signed request needs a date as in 20260131T235959Z.") from None
+    signed_at = time_of(claim.timestamp)
     age_seconds = (now - signed_at).total_seconds()
     if claim.expires_seconds is None:
         if abs(age_seconds) > SKEW_SECONDS_MAX:
@@ -242,6 +251,18 @@ def check_time(claim: Claim, now: datetime) -> None:
         raise S3Error("AccessDenied", "Request has expired.")
     elif age_seconds < -SKEW_SECONDS_MAX:
         raise S3Error("AccessDenied", "Request is not valid yet.")
+
+
+def time_of(timestamp: str) -> datetime:
+    """Of the form 20260131T235959Z."""
+    try:
+        if not TIMESTAMP.fullmatch(timestamp):
+            raise ValueError
+        numbers = (timestamp[:4], *(timestamp[at : at + 2] for at in (4, 6, 9, 11, 13)))
+        year, month, day, hour, minute, second = map(int, numbers)
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        raise S3Error("AccessDenied", "A signed request needs a date as in 20260131T235959Z.") from None
 
 
 def check_headers(request: Request, claim: Claim) -> None:
