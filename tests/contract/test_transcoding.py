@@ -6,17 +6,12 @@ docs/transcoding.md lists where we differ on purpose; those requests are not in 
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
 from structlog.testing import capture_logs
 
 from shoal_core.error_table import ERROR_TABLE
@@ -26,23 +21,11 @@ from support.asgi import Asking
 from support.envoy import Envoy
 from support.json_edges import EDGES
 from support.json_face import json_application, mirror_behind
+from support.json_outcomes import Outcome, ask_server, outcome
 from support.json_requests import JsonRequest, annotated_methods, valid, variants
 from support.mirror import Mirror
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-ANSWERED_BY = ("request_id", "node")
-"""What differs from call to call."""
-
-
-@dataclass
-class Outcome:
-    """What became of one request, on the wire to the service and on the way back."""
-
-    status: int
-    content_type: str | None
-    answer: Any
-    calls: list[tuple[str, Message]] = field(default_factory=list)
 
 
 @dataclass
@@ -56,7 +39,7 @@ class Doors:
     async def outcomes(self, request: JsonRequest) -> tuple[Outcome, Outcome]:
         """Envoy's and ours."""
         self.mirror.received.clear()
-        theirs = await asyncio.to_thread(ask_envoy, self.envoy, request)
+        theirs = await asyncio.to_thread(ask_server, self.envoy, request)
         theirs.calls, self.mirror.received = self.mirror.received, []
         body = request.body.encode() if isinstance(request.body, str) else request.body
         headers = {"content-type": request.content_type} if request.content_type else {}
@@ -124,33 +107,3 @@ async def test_a_valid_request_reaches_the_service(doors: Doors, method: MethodD
     _, ours = await doors.outcomes(valid(method))
     assert ours.status == 200
     assert [name for name, _ in ours.calls] == [method.name]
-
-
-def ask_envoy(endpoint: str, request: JsonRequest) -> Outcome:
-    """With exactly the target that the request has: most clients would tidy it up."""
-    body = request.body.encode() if isinstance(request.body, str) else request.body
-    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=20)
-    try:
-        connection.putrequest(request.method, request.target, skip_accept_encoding=True)
-        if body is not None:
-            connection.putheader("content-length", str(len(body)))
-        if body is not None and request.content_type:
-            connection.putheader("content-type", request.content_type)
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        return outcome(answer.status, answer.getheader("content-type"), answer.read())
-    finally:
-        connection.close()
-
-
-def outcome(status: int, content_type: str | None, body: bytes) -> Outcome:
-    """JSON is compared parsed, the words of a refusal not at all, everything else byte by byte."""
-    if content_type == "application/json" and body:
-        return Outcome(status, content_type, without_origin(json.loads(body)))
-    return Outcome(status, content_type, None if content_type == "text/plain" else body)
-
-
-def without_origin(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: without_origin(each) for key, each in value.items() if key not in ANSWERED_BY}
-    return [without_origin(each) for each in value] if isinstance(value, list) else value
