@@ -24,7 +24,7 @@ from shoal.object.v1.object_pb2 import (
 )
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
 from shoal_client.frames import checked_data, frames_of
-from shoal_client.remote_uploads import UNARY_SECONDS_MAX, RemoteUploads
+from shoal_client.remote_uploads import RemoteUploads
 from shoal_client.upload import Upload
 from shoal_core import messages
 from shoal_core.errors import DataCorrupt, DeadlineExceeded, InvalidArgument, RangeNotSatisfiable
@@ -40,7 +40,7 @@ from shoal_core.objects import (
     PutRequest,
     RangeRequest,
 )
-from shoal_core.rpc import call, stream_metadata, translate_errors
+from shoal_core.rpc import stream_metadata, translate_errors
 
 IDLE_SECONDS_MAX = 60.0
 """How long one message of a stream may take; a commit waits for a disk to sync."""
@@ -138,13 +138,7 @@ class RemoteObjectStore(RemoteUploads):
             preconditions=messages.preconditions_to_message(preconditions),
             routing=self._routing(bucket),
         )
-        response = await call(
-            self._stub.HeadObject,
-            request,
-            timeout_seconds=UNARY_SECONDS_MAX,
-            idempotent=True,
-            peer=self._peer,
-        )
+        response = await self._ask(self._stub.HeadObject, request, idempotent=True)
         return messages.object_from_message(response.object)
 
     async def delete(
@@ -157,9 +151,7 @@ class RemoteObjectStore(RemoteUploads):
             routing=self._routing(bucket),
         )
         # Not idempotent: a repeated delete would report the success of the first one as "not found".
-        response = await call(
-            self._stub.DeleteObject, request, timeout_seconds=UNARY_SECONDS_MAX, peer=self._peer
-        )
+        response = await self._ask(self._stub.DeleteObject, request)
         return messages.object_from_message(response.object)
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
@@ -173,13 +165,7 @@ class RemoteObjectStore(RemoteUploads):
             page_size=min(query.limit, PAGE_ENTRIES_MAX),
             routing=self._routing(bucket),
         )
-        response = await call(
-            self._stub.ListObjects,
-            request,
-            timeout_seconds=UNARY_SECONDS_MAX,
-            idempotent=True,
-            peer=self._peer,
-        )
+        response = await self._ask(self._stub.ListObjects, request, idempotent=True)
         entries = tuple(messages.object_from_message(entry) for entry in response.objects)
         prefixes = tuple(response.prefixes)
         return ListPage(entries, prefixes, continuation(entries, prefixes, response.next_page_token))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import grpc.aio
 
@@ -27,6 +28,9 @@ from shoal_core.multipart import PARTS_MAX, Completion, PartInfo, UploadInfo, Up
 from shoal_core.names import checked_object_name
 from shoal_core.objects import Bucket, ObjectInfo, PutRequest
 from shoal_core.rpc import call, stream_metadata
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 UNARY_SECONDS_MAX = 30.0
 COMPLETION_SECONDS_MAX = 60.0
@@ -58,9 +62,7 @@ class RemoteUploads:
             routing=self._routing(bucket),
         )
         # Not idempotent: a repeated one would leave an upload that nobody knows.
-        response = await call(
-            self._uploads.BeginUpload, message, timeout_seconds=UNARY_SECONDS_MAX, peer=self._peer
-        )
+        response = await self._ask(self._uploads.BeginUpload, message)
         return messages.upload_from_message(response.upload)
 
     async def put_part(
@@ -104,12 +106,8 @@ class RemoteUploads:
             etag=completion.given_etag,
             routing=self._routing(bucket),
         )
-        response = await call(
-            self._uploads.CompleteUpload,
-            request,
-            timeout_seconds=COMPLETION_SECONDS_MAX,
-            idempotent=True,
-            peer=self._peer,
+        response = await self._ask(
+            self._uploads.CompleteUpload, request, idempotent=True, timeout_seconds=COMPLETION_SECONDS_MAX
         )
         return messages.object_from_message(response.object)
 
@@ -120,7 +118,7 @@ class RemoteUploads:
             upload_id=upload_id,
             routing=self._routing(bucket),
         )
-        await call(self._uploads.AbortUpload, request, timeout_seconds=UNARY_SECONDS_MAX, peer=self._peer)
+        await self._ask(self._uploads.AbortUpload, request)
 
     async def list_uploads(self, bucket: Bucket, query: UploadQuery) -> UploadPage:
         if query.limit < 1:
@@ -133,13 +131,7 @@ class RemoteUploads:
             page_size=min(query.limit, PAGE_UPLOADS_MAX),
             routing=self._routing(bucket),
         )
-        response = await call(
-            self._uploads.ListUploads,
-            request,
-            timeout_seconds=UNARY_SECONDS_MAX,
-            idempotent=True,
-            peer=self._peer,
-        )
+        response = await self._ask(self._uploads.ListUploads, request, idempotent=True)
         uploads = tuple(messages.upload_from_message(upload) for upload in response.uploads)
         return UploadPage(uploads, bool(response.next_page_token))
 
@@ -155,17 +147,23 @@ class RemoteUploads:
         )
         parts: list[PartInfo] = []
         while True:
-            response = await call(
-                self._uploads.ListParts,
-                request,
-                timeout_seconds=UNARY_SECONDS_MAX,
-                idempotent=True,
-                peer=self._peer,
-            )
+            response = await self._ask(self._uploads.ListParts, request, idempotent=True)
             parts += [messages.part_from_message(part) for part in response.parts]
             if not response.next_page_token:
                 return messages.upload_from_message(response.upload), tuple(parts)
             request.page_token = response.next_page_token
+
+    async def _ask(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        idempotent: bool = False,
+        timeout_seconds: float = UNARY_SECONDS_MAX,
+    ) -> Response:
+        return await call(
+            method, request, timeout_seconds=timeout_seconds, idempotent=idempotent, peer=self._peer
+        )
 
     def _routing(self, bucket: Bucket) -> Routing | None:
         if self._epoch is None:
