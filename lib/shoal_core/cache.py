@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 import xxhash
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.etcd.values import KeyValue, Snapshot
 from shoal_core.telemetry import get_logger
 
@@ -33,7 +34,7 @@ def load_snapshot(path: Path) -> Snapshot | None:
     if xxhash.xxh3_64_digest(body) == data[:CHECKSUM_BYTES]:
         try:
             return msgspec.msgpack.decode(body, type=Snapshot)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             pass
     get_logger().warning("cache-ignored", path=str(path), reason="damaged")
     return None
@@ -76,6 +77,6 @@ def decoded(item: KeyValue, type: type[T]) -> T | None:
     """The JSON value of a key. One that this release does not understand is left out, with a warning."""
     try:
         return msgspec.json.decode(item.value, type=type)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         get_logger().warning("etcd-value-ignored", key=item.key, reason=str(error))
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from shoal_core.access import LOCAL_ADMINISTRATOR, Principal
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import ConfigurationError
 
 DEFAULT_REGION = "shoal"
@@ -59,7 +60,7 @@ def read_key(path: Path) -> WrittenKey:
     """Raises ConfigurationError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=WrittenKey)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise ConfigurationError(f"the S3 key in {path} cannot be read: {error}") from error
 
 

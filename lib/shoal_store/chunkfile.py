@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import xxhash
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
 
 FORMAT = 1
@@ -86,7 +87,7 @@ def read_footer(descriptor: int) -> Footer:
         raise DataCorrupt("a chunk file's footer is damaged: run `shoal fsck`")
     try:
         footer = _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise DataCorrupt("a chunk file's footer cannot be decoded: run `shoal fsck`") from error
     if footer.format != FORMAT:
         raise DataCorrupt(f"a chunk file has format {footer.format}; this Shoal knows {FORMAT}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import ConfigurationError
 from shoal_store.durability import sync_data, sync_directory
 from shoal_store.index import Index
@@ -56,7 +57,7 @@ def read_identity(path: Path) -> Identity:
                 f"{path} has storage format {format}, this Shoal knows {FORMAT}: use the Shoal that wrote it"
             )
         return msgspec.json.decode(content, type=Identity)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise ConfigurationError(
             f"{path}/shoal.json cannot be read ({error}): restore it or choose another folder"
         ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import ConfigurationError
 from shoal_core.host import host_id
 from shoal_store.identity import Identity
@@ -31,7 +32,7 @@ def check_owner(path: Path, identity: Identity, *, cluster: str, target: str) ->
         raise ConfigurationError(f"{path} belongs to target {identity.target} of cluster {identity.cluster}")
     try:
         owner = msgspec.json.decode((path / FILE).read_bytes(), type=Owner)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise ConfigurationError(f"{path} has no owner: start its target first") from error
     if owner.host_id != host_id():
         raise ConfigurationError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import Checksum, ObjectInfo, Version
 from shoal_store.sealed import seal, unseal
@@ -84,7 +85,7 @@ def decode_record(key: bytes, value: bytes | memoryview) -> Record:
     """Raises DataCorrupt for anything that was not written by `encode_record` under this key."""
     try:
         return _decoder.decode(unseal(key, value, format=FORMAT, what="a record"))
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise DataCorrupt("a record of the index cannot be decoded: run `shoal fsck`") from error
 
 

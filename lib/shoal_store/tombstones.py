@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
 from shoal_store.sealed import seal, unseal
 
@@ -29,5 +30,5 @@ def decode_tombstone(key: bytes, value: bytes | memoryview) -> Tombstone:
     try:
         body = unseal(key, value, format=FORMAT, what="a tombstone")
         return msgspec.msgpack.decode(body, type=Tombstone)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise DataCorrupt("a tombstone of the index cannot be decoded: run `shoal fsck`") from error

@@ -12,6 +12,7 @@ import time
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import BucketId
 from shoal_store.keys import BUCKET_ID_BYTES
@@ -75,12 +76,12 @@ def encode_upload(key: bytes, upload: Upload | Part) -> bytes:
 def decode_upload(key: bytes, value: bytes | memoryview) -> Upload:
     try:
         return msgspec.msgpack.decode(unseal(key, value, format=FORMAT, what="an upload"), type=Upload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise DataCorrupt("an upload of the index cannot be decoded: run `shoal fsck`") from error
 
 
 def decode_part(key: bytes, value: bytes | memoryview) -> Part:
     try:
         return msgspec.msgpack.decode(unseal(key, value, format=FORMAT, what="a part"), type=Part)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise DataCorrupt("a part of the index cannot be decoded: run `shoal fsck`") from error

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ def decode_action(body: bytes) -> ActionMessage:
         return ActionMessage()
     try:
         return msgspec.json.decode(body, type=ActionMessage)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidArgument(
             f'the action message cannot be read ({error}): send JSON such as {{"action":"list","value":null}}'
         ) from error
@@ -38,5 +39,5 @@ def decode_value(message: ActionMessage, kind: type[T]) -> T | None:
         return None
     try:
         return msgspec.json.decode(message.value, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidArgument(f"the value of action {message.action!r} cannot be read: {error}") from error

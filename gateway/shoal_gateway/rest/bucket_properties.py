@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import InvalidArgument, NotImplementedYet
 from shoal_core.objects import Bucket, BucketProperties
 
@@ -116,5 +117,5 @@ def with_checksum(properties: BucketProperties, kind: str | None) -> BucketPrope
 def section(name: str, raw: msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise InvalidArgument(f"bucket property {name!r} cannot be read: {error}") from error

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-import msgspec
 from google.rpc import status_pb2
 
 from shoal.chunk.v1 import chunk_pb2, chunk_pb2_grpc
+from shoal_core.decoding import UNDECODABLE
 from shoal_core.error_table import to_status
 from shoal_core.errors import InternalError, InvalidArgument, ShoalError
 from shoal_core.rpc import Context
@@ -121,5 +121,5 @@ def decoded(entry: chunk_pb2.CommitEntry) -> Commit:
         raise InvalidArgument(f"a commit of {len(entry.commit)} bytes; at most {COMMIT_BYTES_MAX} are taken")
     try:
         return decode_commit(entry.commit)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise InvalidArgument(f"a commit that this target cannot read: {error}") from error

@@ -130,7 +130,17 @@ def test_another_format_is_named() -> None:
 
 
 def test_what_is_sealed_and_makes_no_sense_is_found() -> None:
-    for body in (b"", b"\xc1", msgspec.msgpack.encode([1, 2]), msgspec.msgpack.encode({"a": 1})):
+    foreign_text = b"\x96\x07\xa1\xff" + b"\xa1\xff" * 4
+    nested = msgspec.msgpack.encode([7] + [""] * 4)[:-1] + b"\x91" * 100_000
+    for body in (
+        b"",
+        b"\xc1",
+        b"\x92\x01\x02",
+        b"\x81\xa1a\x01",
+        foreign_text,
+        b"\x95" + b"\xa1\xff" * 5,
+        nested,
+    ):
         for decode in (decode_record, decode_upload, decode_part, decode_tombstone):
             with pytest.raises(DataCorrupt):
                 decode(KEY, seal(KEY, body, format=1))

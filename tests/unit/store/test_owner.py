@@ -57,3 +57,15 @@ def test_a_mountpath_without_a_readable_owner_says_to_start_the_target(
 def test_a_reader_is_not_opened_where_the_target_never_ran(tmp_path: Path, identity: Identity) -> None:
     with pytest.raises(ConfigurationError, match="start its target first"):
         open_reader({"mp1": tmp_path}, cluster="c1", target="t1")
+
+
+def test_a_changed_byte_of_the_owner_is_told_as_such(tmp_path: Path, identity: Identity) -> None:
+    write_owner(tmp_path)
+    whole = (tmp_path / "owner.json").read_bytes()
+    digits = range(whole.index(b":") + 1, whole.index(b","))
+    for position in sorted(set(range(len(whole))) - set(digits)):
+        changed = bytearray(whole)
+        changed[position] ^= 0xFF
+        (tmp_path / "owner.json").write_bytes(changed)
+        with pytest.raises(ConfigurationError):
+            check_owner(tmp_path, identity, cluster=identity.cluster, target=identity.target)
