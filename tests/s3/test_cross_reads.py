@@ -122,6 +122,31 @@ def test_metadata_crosses_from_s3_to_the_sdk_and_grpc(cluster: Cluster, s3: Any,
     assert info.etag == S3Door(cluster, s3, bucket).etag("a")
 
 
+def test_metadata_crosses_from_grpc_to_s3(cluster: Cluster, s3: Any, bucket: str) -> None:
+    async def put() -> Any:
+        async with ShoalClient.connect(cluster.grpc_address, ca=cluster.ca) as client:
+            metadata = {"color": "blue", "name": "é"}
+            return await client.bucket(bucket).put("rpc", b"x", content_type="text/x-test", metadata=metadata)
+
+    info = asyncio.run(put())
+    head = s3.head_object(Bucket=bucket, Key="rpc")
+    assert (head["ETag"], head["ContentType"]) == (f'"{info.etag}"', "text/x-test")
+    assert head["Metadata"] == {"color": "blue", "name": "=?UTF-8?B?w6k=?="}
+
+
+@pytest.mark.parametrize("writer", DOORS, ids=lambda door: door.__name__)
+def test_an_etag_is_the_same_in_heads_listings_reads_and_conditions(
+    writer: Any, cluster: Cluster, s3: Any, bucket: str
+) -> None:
+    writer(cluster, s3, bucket).put("a", b"content")
+    head = s3.head_object(Bucket=bucket, Key="a")
+    (entry,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    answer = s3.get_object(Bucket=bucket, Key="a", IfMatch=head["ETag"], Range="bytes=1-")
+    assert (answer["ETag"], answer["Body"].read()) == (head["ETag"], b"ontent")
+    assert (entry["ETag"], entry["Size"], head["ContentLength"]) == (head["ETag"], 7, 7)
+    assert head["ETag"].strip('"')
+
+
 def test_a_delete_at_one_door_is_one_at_all(cluster: Cluster, s3: Any, bucket: str) -> None:
     doors = [door(cluster, s3, bucket) for door in DOORS]
     doors[0].put("a", b"old")
