@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 import lmdb
 
@@ -13,7 +14,8 @@ from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
 from shoal_core.placement import slot_of_encoded
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX, group_of, is_hashed
-from shoal_store.record import Record, decode_record
+from shoal_store.longnames import BATCH_NAMES, Batch, Named, first_names
+from shoal_store.record import decode_record
 
 GROUPED_KEY_BYTES = BUCKET_ID_BYTES + NAME_BYTES_MAX
 """Keys of this length and more stand for names that may share their first bytes with others."""
@@ -85,6 +87,8 @@ class NameWalk:
     ) -> None:
         self._bucket = bucket
         self._prefix = query.prefix.encode()
+        self._delimiter = query.delimiter.encode()
+        self._batch: Batch | None = None
         self._location = location
         self._owned = index.owned(transaction)
         self._owns_all = self._owned.all
@@ -113,31 +117,63 @@ class NameWalk:
     def _is_ours(self, name: bytes) -> bool:
         return self._owns_all or self._owned.holds(slot_of_encoded(self._bucket.id, name))
 
-    def _from(self, start: bytes) -> Iterator[tuple[bytes, Record]]:
-        """All names of the bucket in order, from the group of `start` on."""
-        if not self._cursor.set_range(self._bucket.id + start[:NAME_BYTES_MAX]):
+    def _from(self, start: bytes) -> Iterator[Named]:
+        """Names of the bucket in order. Behind one that is folded comes no other of its common prefix for certain:
+        whoever wants more seeks behind the prefix."""
+        key = self._bucket.id + start[:NAME_BYTES_MAX]
+        while group := (yield from self._up_to_group(key)):
+            shared = group[BUCKET_ID_BYTES:]
+            if not (shared.startswith(self._prefix) or self._prefix.startswith(shared)):
+                return
+            yield from self._of_group(group, start)
+            key = after_prefix(group)
+
+    def _up_to_group(self, key: bytes) -> Generator[Named, None, bytes]:
+        """The names that their keys hold, from `key` up to the next group of others, which it returns."""
+        if self._cursor.set_range(key):
+            for found, value in self._cursor.iternext():
+                key = bytes(found)
+                if not key.startswith(self._bucket.id):
+                    break
+                if len(key) >= GROUPED_KEY_BYTES:
+                    return group_of(key)
+                yield key[BUCKET_ID_BYTES:], decode_record(key, value)
+        return b""
+
+    def _of_group(self, group: bytes, start: bytes) -> Iterator[Named]:
+        while True:
+            batch = self._batch
+            if batch is None or not batch.covers(group, start):
+                self._batch = batch = self._read_batch(group, start)
+            yield from batch.following(start)
+            if batch.whole:
+                return
+            last = batch.names[-1][0]
+            common = self._folded(last)
+            start = after_prefix(common) if common else last + b"\0"
+
+    def _read_batch(self, group: bytes, start: bytes) -> Batch:
+        names: Iterator[Named] = self._names_of(group, start)
+        if self._folded(group[BUCKET_ID_BYTES:]):
+            names = islice(names, 1)  # all are folded into one prefix, for which any of them can stand
+        found, whole = first_names(names, folded=self._folded, limit=BATCH_NAMES)
+        return Batch(group, start, found, whole)
+
+    def _names_of(self, group: bytes, start: bytes) -> Iterator[Named]:
+        """In no order."""
+        if not self._cursor.set_range(group):
             return
-        group: list[tuple[bytes, bytes, Record]] = []
-        for key, value in self._cursor.iternext():
-            key = bytes(key)
-            if not key.startswith(self._bucket.id):
-                break
+        for found, value in self._cursor.iternext():
+            key = bytes(found)
+            if not key.startswith(group):
+                return
             record = decode_record(key, value)
-            if group and group[0][0] != group_of(key):
-                yield from in_order(group)
-                group = []
-            if len(key) < GROUPED_KEY_BYTES:
-                yield key[BUCKET_ID_BYTES:], record
-            else:
-                name = record.name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]
-                group.append((group_of(key), name, record))
-        yield from in_order(group)
+            name = record.name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]
+            if name >= start and name.startswith(self._prefix) and self._is_ours(name):
+                yield name, record
 
-
-def in_order(group: list[tuple[bytes, bytes, Record]]) -> Iterator[tuple[bytes, Record]]:
-    group.sort(key=lambda entry: entry[1])
-    for _, name, record in group:
-        yield name, record
+    def _folded(self, name: bytes) -> bytes:
+        return common_prefix(name, self._prefix, delimiter=self._delimiter)
 
 
 def seek_all(walks: Sequence[NameWalk], start: bytes) -> list[tuple[bytes, int, ObjectInfo]]:

@@ -12,11 +12,11 @@ from hypothesis import given, settings, strategies as st
 
 from shoal_core.errors import InvalidArgument
 from shoal_core.objects import Bucket, ListQuery
+from shoal_core.placement import slot_of
 from shoal_store import listing
 from shoal_store.engine import Engine
-from shoal_store.index import Index
 from shoal_store.listing import list_page
-from shoal_store.record import decode_record
+from shoal_store.record import Record, decode_record
 from support.engines import BUCKET, put, put_many, running_engine
 
 LONG = "long/" + "x" * 435
@@ -83,10 +83,12 @@ QUERIES = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None)
-@given(query=QUERIES)
-def test_a_page_is_that_of_the_sorted_list(engine: Engine, query: ListQuery) -> None:
-    assert listed(engine, query) == expected(query)
+@settings(max_examples=1000, deadline=None)
+@given(query=QUERIES, batch=st.sampled_from([1, 2, 1000]))
+def test_a_page_is_that_of_the_sorted_list(engine: Engine, query: ListQuery, batch: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "BATCH_NAMES", batch)
+        assert listed(engine, query) == expected(query)
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)
@@ -106,18 +108,47 @@ def test_pages_together_are_the_whole(engine: Engine, delimiter: str, limit: int
     assert (tuple(names), tuple(prefixes)) == (whole.names, whole.prefixes)
 
 
-def test_what_is_folded_is_skipped_and_not_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[bytes] = []
-    decode = decode_record
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The keys whose records a listing decodes."""
+    keys: list[bytes] = []
 
-    def counted(key: bytes, value: bytes) -> object:
-        read.append(key)
-        return decode(key, value)
+    def counted(key: bytes, value: bytes) -> Record:
+        keys.append(key)
+        return decode_record(key, value)
 
     monkeypatch.setattr(listing, "decode_record", counted)
+    return keys
+
+
+def test_what_is_folded_is_skipped_and_not_read(engine: Engine, reads: list[bytes]) -> None:
     page = listed(engine, ListQuery(prefix="n", delimiter="/"))
     assert page.prefixes == ("n/",)
-    assert len(read) < 10
+    assert len(reads) < 10
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def grouped(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
+    """200 long names in 100 folders, all with the same first 440 bytes."""
+    async with running_engine(tmp_path_factory.mktemp("grouped"), mountpaths=2) as engine:
+        await put_many(engine, [f"{LONG}/{number % 100:03}/{number}" for number in range(200)])
+        yield engine
+
+
+def test_long_names_are_read_once_for_a_page_of_folders(grouped: Engine, reads: list[bytes]) -> None:
+    page = listed(grouped, ListQuery(prefix=f"{LONG}/", delimiter="/", limit=50))
+    assert page.prefixes == tuple(f"{LONG}/{number:03}/" for number in range(50))
+    assert len(reads) == 200
+
+
+def test_long_names_below_one_prefix_are_not_read(grouped: Engine, reads: list[bytes]) -> None:
+    assert listed(grouped, ListQuery(delimiter="/")) == Page((), ("long/",), "")
+    assert len(reads) <= 2
+
+
+def test_long_names_without_the_prefix_are_not_read(grouped: Engine, reads: list[bytes]) -> None:
+    assert listed(grouped, ListQuery(prefix="long-")) == Page((), (), "")
+    assert not reads
 
 
 def test_no_payload_is_touched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +170,12 @@ def test_a_query_that_makes_no_sense_is_refused(engine: Engine, query: ListQuery
         listed(engine, query)
 
 
-def test_an_index_lists_only_the_slots_that_it_holds(engine: Engine, tmp_path: Path) -> None:
-    index: Index = next(iter(engine.indexes.values()))
-    before = len(list_page([index], "t1", BUCKET, ListQuery(limit=10_000)).entries)
-    assert 0 < before < len(NAMES)
+async def test_only_the_names_of_held_slots_are_listed(tmp_path: Path) -> None:
+    names = [*(f"{number}/a" for number in range(50)), *(f"{LONG}/{number}" for number in range(50))]
+    held = {name for name in names if slot_of(BUCKET.id, name) % 2}
+    async with running_engine(tmp_path) as engine:
+        await put_many(engine, names)
+        engine.own(2, b"\xaa" * 8192)
+        assert set(listed(engine, ListQuery(limit=1000)).names) == held
+        folders = {name.rsplit("/", 1)[0] + "/" for name in held if len(name) < 440}
+        assert set(listed(engine, ListQuery(delimiter="/", limit=1000)).prefixes) == {*folders, "long/"}
