@@ -5,9 +5,7 @@ docs/transcoding.md lists where we differ on purpose; those requests are not in 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -16,55 +14,17 @@ from structlog.testing import capture_logs
 
 from shoal_core.error_table import ERROR_TABLE
 from shoal_core.errors import ShoalError
-from shoal_gateway.transcode.face import JsonFace
-from support.asgi import Asking
-from support.envoy import Envoy
+from support.json_doors import Doors, open_doors
 from support.json_edges import EDGES
-from support.json_face import json_application, mirror_behind
-from support.json_outcomes import Outcome, ask_server, outcome
-from support.json_requests import JsonRequest, annotated_methods, valid, variants
-from support.mirror import Mirror
+from support.json_requests import annotated_methods, valid, variants
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass
-class Doors:
-    """Envoy and our face, in front of the same services."""
-
-    mirror: Mirror
-    envoy: str
-    ask: Asking
-
-    async def outcomes(self, request: JsonRequest) -> tuple[Outcome, Outcome]:
-        """Envoy's and ours."""
-        self.mirror.received.clear()
-        theirs = await asyncio.to_thread(ask_server, self.envoy, request)
-        theirs.calls, self.mirror.received = self.mirror.received, []
-        body = request.body.encode() if isinstance(request.body, str) else request.body
-        headers = {"content-type": request.content_type} if request.content_type else {}
-        answer = await self.ask(request.method, request.target, body=body or b"", headers=headers)
-        ours = outcome(answer.status, answer.headers.get("content-type"), answer.body)
-        ours.calls, self.mirror.received = self.mirror.received, []
-        return theirs, ours
-
-    async def differences(self, requests: Iterable[JsonRequest]) -> list[str]:
-        """Empty when both doors are alike."""
-        found = []
-        for request in requests:
-            theirs, ours = await self.outcomes(request)
-            if theirs != ours:
-                found.append(f"{request}\n  envoy {theirs}\n  ours  {ours}")
-        return found
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
-    mirror = Mirror()
-    async with mirror_behind(tmp_path_factory.mktemp("transcoding"), mirror) as (channel, address, ca):
-        face = JsonFace(lambda: (channel, "proxy p1"))
-        with Envoy(ca=ca, grpc_address=address) as envoy:
-            yield Doors(mirror, envoy.endpoint, Asking(json_application(face)))
+    async with open_doors(tmp_path_factory.mktemp("transcoding")) as doors:
+        yield doors
 
 
 @pytest.fixture(params=annotated_methods(), ids=lambda method: method.name)

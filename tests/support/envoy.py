@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,13 +16,18 @@ from shoal_cli.supervisor.parenthood import start_bound_process
 from support.workload import wait_until
 
 START_SECONDS_MAX = 30.0
+DESCRIPTORS = Path(str(importlib.resources.files("shoal").joinpath("descriptors.binpb")))
 TEMPLATE = Path(__file__).with_name("envoy.yaml")
 
 
 class Envoy:
-    """A process that ends with the block, or with the tests."""
+    """A process that ends with the block, or with the tests. It serves our services, or the one that is named."""
 
-    def __init__(self, *, ca: Path, grpc_address: str) -> None:
+    def __init__(
+        self, *, ca: Path, grpc_address: str, descriptors: Path = DESCRIPTORS, service: str = ""
+    ) -> None:
+        self._descriptors = descriptors
+        self._service = service
         self._ca = ca
         self._grpc_port = grpc_address.rpartition(":")[2]
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,9 +58,14 @@ class Envoy:
         self._folder.cleanup()
 
     def _configuration(self) -> str:
-        descriptors = str(importlib.resources.files("shoal").joinpath("descriptors.binpb"))
         text = TEMPLATE.read_text()
-        for name, value in {"descriptors": descriptors, "ca": str(self._ca), "port": self._grpc_port}.items():
+        if self._service:
+            text = re.sub(r"(services:\n +- )shoal\..*\n( +- shoal\..*\n)+", rf"\1{self._service}\n", text)
+        for name, value in {
+            "descriptors": str(self._descriptors),
+            "ca": str(self._ca),
+            "port": self._grpc_port,
+        }.items():
             text = text.replace(f"<{name}>", value)
         return text
 

@@ -55,6 +55,21 @@ EDGES = [
         )
     ),
     *(
+        JsonRequest(f"{method} {path}", method, path)
+        for method, path in (
+            ("DELETE", OBJECTS),
+            ("DELETE", f"{OBJECTS}/"),
+            ("GET", f"{BUCKETS}/b/records"),
+            ("DELETE", BUCKETS),
+            ("GET", f"{BUCKETS}/b/uploads"),
+            ("DELETE", f"{BUCKETS}/b/uploads"),
+            ("GET", f"{BUCKETS}/b/uploads/u/parts/"),
+            ("POST", f"{BUCKETS}/b/uploads/u"),
+            ("POST", f"{BUCKETS}/b/uploads/:complete"),
+            ("GET", f"{OBJECTS}/o:complete"),
+        )
+    ),
+    *(
         JsonRequest(f"query {query}", "GET", f"{BUCKETS}?{query}")
         for query in (
             "provider",

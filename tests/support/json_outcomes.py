@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from google.protobuf.message import Message
-
 from support.json_requests import JsonRequest
 
 ANSWERED_BY = ("request_id", "node")
@@ -23,7 +21,7 @@ class Outcome:
     status: int
     content_type: str | None
     answer: Any
-    calls: list[tuple[str, Message]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
 
 
 def ask_server(endpoint: str, request: JsonRequest) -> Outcome:

@@ -54,8 +54,15 @@ def annotated_methods() -> list[MethodDescriptor]:
 def valid(method: MethodDescriptor) -> JsonRequest:
     """With nothing but what the path needs."""
     verb, template, takes_body = rule_of(method)
-    path = re.sub(r"\{[^}=]+=\*\*\}", "photos/a%20b", re.sub(r"\{[^}=]+\}", "photos", template))
-    return JsonRequest("valid", verb, path, "{}" if takes_body else None)
+    fields = dict(leaves(method.input_type))
+
+    def value(variable: re.Match[str]) -> str:
+        name, _, pattern = variable[1].partition("=")
+        if fields[name].type != FieldDescriptor.TYPE_STRING:
+            return text_for(fields[name])
+        return (pattern or "*").replace("**", "photos/a%20b").replace("*", "photos")
+
+    return JsonRequest("valid", verb, re.sub(r"\{([^}]+)\}", value, template), "{}" if takes_body else None)
 
 
 def variants(method: MethodDescriptor) -> Iterator[JsonRequest]:

@@ -6,15 +6,18 @@ It stands behind two transcoders, so that a test can compare the very messages t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.text_format import MessageToString
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shoal_core.errors import ShoalError
@@ -39,15 +42,21 @@ class Mirror:
     With `stands_still_after` a call says no more after so many messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, served: Iterable[MethodDescriptor] | None = None) -> None:
+        self._served = list(methods() if served is None else served)
         self.received: list[tuple[str, Message]] = []
         self.error: ShoalError | None = None
         self.empty = False
         self.stands_still_after: int | None = None
 
+    def calls(self) -> list[tuple[str, str]]:
+        """Names and requests since this was last asked for, as text: NaN is not equal to itself."""
+        received, self.received = self.received, []
+        return [(name, MessageToString(message)) for name, message in received]
+
     def add_to(self, server: grpc.aio.Server) -> None:
         services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
-        for method in methods():
+        for method in self._served:
             if not method.client_streaming:
                 handlers = services.setdefault(method.containing_service.full_name, {})
                 handlers[method.name] = self._handler(method)
@@ -95,6 +104,12 @@ def sample(kind: type[Message]) -> Message:
     if isinstance(message, Timestamp):
         message.FromMilliseconds(1_700_000_000_123)
         return message
+    if isinstance(message, Duration):
+        message.FromMilliseconds(-1_500)
+        return message
+    if isinstance(message, FieldMask):
+        message.paths.extend(["a.b", "some_field"])
+        return message
     for field in descriptor_of(message).fields:
         set_sample(message, field)
     return message
@@ -104,13 +119,21 @@ def set_sample(message: Message, field: FieldDescriptor) -> None:
     held = getattr(message, field.name)
     inner = field.message_type
     if inner is not None and inner.GetOptions().map_entry:
-        held[str(SAMPLES[FieldDescriptor.CPPTYPE_STRING])] = value_of(inner.fields_by_name["value"])
+        set_sample_entry(held, inner)
     elif inner is not None:
         (held.add() if field.is_repeated else held).CopyFrom(sample(GetMessageClass(inner)))
     elif field.is_repeated:
         held.extend([value_of(field)] * 2)
     else:
         setattr(message, field.name, value_of(field))
+
+
+def set_sample_entry(held: Any, entry: Descriptor) -> None:
+    key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
+    if value.message_type is None:
+        held[value_of(key)] = value_of(value)
+    else:
+        held[value_of(key)].CopyFrom(sample(GetMessageClass(value.message_type)))
 
 
 def value_of(field: FieldDescriptor) -> object:

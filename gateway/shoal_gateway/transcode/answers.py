@@ -8,6 +8,7 @@ from __future__ import annotations
 import grpc
 import grpc.aio
 import msgspec
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import status_pb2
@@ -63,6 +64,11 @@ def answer_to(error: ShoalError, call: Call) -> tuple[int, Headers, bytes]:
     if status in TRY_AGAIN:
         headers.append(RETRY_AFTER)
     return status, headers, b"" if call.method == "HEAD" else body
+
+
+def media_type_of(body: HttpBody) -> tuple[bytes, bytes]:
+    """The header for it. Where a service says none, Envoy leaves JSON's."""
+    return (b"content-type", body.content_type.encode("latin-1", "replace")) if body.content_type else JSON
 
 
 def sized(body: bytes, kind: tuple[bytes, bytes]) -> Headers:

@@ -6,11 +6,13 @@ by either of their names; a path or query that contradicts the body is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from google.protobuf import json_format
+from google.protobuf import json_format, wrappers_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from shoal_core.errors import InvalidArgument
@@ -19,6 +21,12 @@ from shoal_gateway.transcode.templates import Binding, FieldPath
 from shoal_gateway.transcode.values import BadRequest, scalar_of
 
 ALL_OF_BODY = "*"
+WRAPPERS = frozenset(message.full_name for message in wrappers_pb2.DESCRIPTOR.message_types_by_name.values())
+"""Messages around one scalar, written as that."""
+TEXTS = frozenset({"google.protobuf.StringValue", "google.protobuf.FieldMask"})
+"""Messages whose text goes out as it came."""
+_WORD = re.compile("(?<=[^_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CAPITAL = re.compile("[A-Z]")
 
 
 def fill_request(message: Message, *, body: bytes, body_field: str, bindings: Iterable[Binding]) -> None:
@@ -36,6 +44,9 @@ def fill_request(message: Message, *, body: bytes, body_field: str, bindings: It
         if not isinstance(value, JsonObject):
             raise BadRequest("the body must be a JSON object")
         filled.fill(message, value, path=())
+    elif body_field not in ("", ALL_OF_BODY):
+        # The field is there, and empty.
+        inner_message(message, descriptor.fields_by_name[body_field])
     for fields, text in resolved:
         filled.bind(fields, text)
 
@@ -82,6 +93,7 @@ class Filling:
         if is_map(field):
             self._set_map(message, field, value, path=path)
         elif isinstance(value, JsonObject):
+            check_oneof(message, field)
             self.fill(inner_message(message, field), value, path=path)
         elif isinstance(value, list):
             if not field.is_repeated:
@@ -97,24 +109,26 @@ class Filling:
     def _set_map(self, message: Message, field: FieldDescriptor, value: object, *, path: FieldPath) -> None:
         if not isinstance(value, JsonObject):
             raise BadRequest(f"{field.name}: a map takes a JSON object", field=field.name)
+        if len({name for name, _ in value}) < len(value):
+            raise BadRequest(f"{field.name}: the map has one key twice", field=field.name)
         assert field.message_type is not None
         entry = field.message_type.fields_by_name
         held = getattr(message, field.name)
         for name, member in value:
             key = scalar_of(entry["key"], name)
             if entry["value"].message_type is None:
-                held[key] = scalar_of(entry["value"], member)
-            elif isinstance(member, JsonObject):
-                self.fill(held[key], member, path=path)
+                held[key] = (
+                    entry["value"].default_value if member is None else scalar_of(entry["value"], member)
+                )
+            elif isinstance(member, JsonObject | None):
+                self.fill(held[key], member or JsonObject(), path=path)
             else:
                 raise BadRequest(f"{field.name}: the values of this map are objects", field=field.name)
 
 
 def set_single(message: Message, field: FieldDescriptor, value: object) -> None:
     """Set a field, or add to a repeated one, from a JSON value that is neither object nor list."""
-    oneof = field.containing_oneof
-    if oneof is not None and message.WhichOneof(oneof.name) is not None:
-        raise BadRequest(f"{field.name}: a field of this oneof is already set", field=field.name)
+    check_oneof(message, field)
     if field.message_type is not None:
         set_well_known(inner_message(message, field), value, field=field.name)
         return
@@ -125,8 +139,30 @@ def set_single(message: Message, field: FieldDescriptor, value: object) -> None:
         setattr(message, field.name, scalar)
 
 
+def check_oneof(message: Message, field: FieldDescriptor) -> None:
+    oneof = field.containing_oneof
+    if oneof is not None and message.WhichOneof(oneof.name) is not None:
+        raise BadRequest(f"{field.name}: a field of this oneof is already set", field=field.name)
+
+
 def set_well_known(message: Message, value: object, *, field: str) -> None:
     """Timestamps, durations and their like are written as one JSON value."""
+    descriptor = descriptor_of(message)
+    if isinstance(message, FieldMask) and isinstance(value, str):
+        message.paths.extend(snake_case(path) for path in value.split(",") if path)
+    elif descriptor.full_name in WRAPPERS:
+        inner = descriptor.fields_by_name["value"]
+        setattr(message, inner.name, scalar_of(inner, value))
+    else:
+        parse_well_known(message, value, field=field)
+
+
+def snake_case(path: str) -> str:
+    """`someField` as a proto has it, `some_field`; a row of capitals is one word."""
+    return _CAPITAL.sub(lambda match: match[0].lower(), _WORD.sub("_", path))
+
+
+def parse_well_known(message: Message, value: object, *, field: str) -> None:
     name = descriptor_of(message).full_name
     try:
         if not name.startswith("google.protobuf."):
@@ -152,7 +188,7 @@ def readable(field: FieldDescriptor, text: bytes) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
-        if field.type == FieldDescriptor.TYPE_STRING:
+        if field.type == FieldDescriptor.TYPE_STRING or message_name(field) in TEXTS:
             raise InvalidArgument("the request is not the protobuf message that this method takes") from error
         raise BadRequest(f"{field.name}: the value is not valid UTF-8", field=field.name) from error
 
@@ -184,6 +220,10 @@ def descriptor_of(message: Message) -> Descriptor:
     descriptor = message.DESCRIPTOR
     assert isinstance(descriptor, Descriptor)
     return descriptor
+
+
+def message_name(field: FieldDescriptor) -> str:
+    return "" if field.message_type is None else field.message_type.full_name
 
 
 def is_map(field: FieldDescriptor) -> bool:

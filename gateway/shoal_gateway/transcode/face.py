@@ -7,9 +7,11 @@ There is no route per RPC: `rpcs` finds them in the descriptors, `binding` fills
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from starlette.types import Scope
 
@@ -23,10 +25,10 @@ from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.parts import ProxyChannel
 from shoal_gateway.rest.errors import RequestTimedOut
-from shoal_gateway.transcode.answers import JSON, NoSuchRpc, answer_to, as_json, sized
+from shoal_gateway.transcode.answers import JSON, NoSuchRpc, answer_to, as_json, media_type_of, sized
 from shoal_gateway.transcode.binding import fill_request
 from shoal_gateway.transcode.limits import JSON_LIMITS, JsonLimits
-from shoal_gateway.transcode.rpcs import Rpc, annotated_rpcs
+from shoal_gateway.transcode.rpcs import Rpc, annotated_rpcs, methods
 from shoal_gateway.transcode.streams import relay_body, relay_list
 from shoal_gateway.transcode.templates import query_bindings
 
@@ -34,12 +36,21 @@ PREFIX = b"/-/api/"
 
 
 class JsonFace:
-    """`proxy` gives the connection to a proxy that is alive, and its name in errors."""
+    """`proxy` gives the connection to a proxy that is alive, and its name in errors.
 
-    def __init__(self, proxy: ProxyChannel, limits: JsonLimits = JSON_LIMITS) -> None:
+    `served` are the RPCs to serve: all of our descriptor set, but for those without a rule.
+    """
+
+    def __init__(
+        self,
+        proxy: ProxyChannel,
+        limits: JsonLimits = JSON_LIMITS,
+        *,
+        served: Iterable[MethodDescriptor] | None = None,
+    ) -> None:
         self._proxy = proxy
         self._limits = limits
-        self._rpcs = annotated_rpcs()
+        self._rpcs = annotated_rpcs(methods() if served is None else served)
         self._lists = 0
 
     async def __call__(self, call: Call, scope: Scope, exchange: Exchange) -> None:
@@ -74,8 +85,7 @@ class JsonFace:
             method, request, timeout_seconds=self._limits.call_seconds, idempotent=rpc.is_read, peer=peer
         )
         if isinstance(response, HttpBody):
-            kind = (b"content-type", response.content_type.encode())
-            await exchange.answer(200, sized(response.data, kind), response.data)
+            await exchange.answer(200, sized(response.data, media_type_of(response)), response.data)
         else:
             body = as_json(response)
             await exchange.answer(200, sized(body, JSON), body)

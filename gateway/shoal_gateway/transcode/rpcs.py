@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from google.api import annotations_pb2, http_pb2
@@ -39,10 +39,10 @@ class Rpc:
         return self.response is HttpBody
 
 
-def annotated_rpcs() -> Routes[Rpc]:
-    """The routes to every annotated RPC. Raises ValueError for a rule that we cannot serve."""
+def annotated_rpcs(served: Iterable[MethodDescriptor]) -> Routes[Rpc]:
+    """The routes to those that have a rule. Raises ValueError for a rule that we cannot serve."""
     routes: Routes[Rpc] = Routes()
-    for method in methods():
+    for method in served:
         for rule in rules_of(method):
             verb, path = pattern_of(rule)
             routes.add(verb, PathTemplate.parse(path), rpc_of(method, rule))

@@ -20,11 +20,9 @@ from shoal_core.errors import DeadlineExceeded
 from shoal_core.rpc import stream_metadata, translate_errors
 from shoal_gateway.exchange import Exchange
 from shoal_gateway.parts import ProxyChannel
-from shoal_gateway.transcode.answers import JSON, as_json
+from shoal_gateway.transcode.answers import JSON, as_json, media_type_of
 from shoal_gateway.transcode.limits import JsonLimits
 from shoal_gateway.transcode.rpcs import Rpc
-
-CONTENT_TYPE_DEFAULT = "application/octet-stream"
 
 if TYPE_CHECKING:
     Stream: TypeAlias = grpc.aio.UnaryStreamCall[Message, Message]
@@ -36,10 +34,9 @@ async def relay_body(
     """The first message tells the media type; nothing goes out before it is here."""
     async with aclosing(messages(rpc, request, exchange, proxy=proxy, limits=limits)) as bodies:
         # A stream without a message is announced as Envoy does it; no service of ours sends one.
-        first = await anext(bodies, HttpBody(content_type="application/json"))
+        first = await anext(bodies, HttpBody())
         assert isinstance(first, HttpBody)
-        kind = (first.content_type or CONTENT_TYPE_DEFAULT).encode("latin-1", "replace")
-        await exchange.start(200, [(b"content-type", kind)])
+        await exchange.start(200, [media_type_of(first)])
         await exchange.write(first.data, more=True)
         async for body in bodies:
             assert isinstance(body, HttpBody)

@@ -1,7 +1,7 @@
 """Path templates of `google.api.http` rules: which RPC a path means, and which fields it fills.
 
-As Envoy matches them: a literal goes before `*`, which goes before `**`; trailing slashes do not count; only a
-verb that some template has is a verb, so that names may hold colons.
+As Envoy matches them: a literal goes before `*`, which goes before `**`; `**` takes no segment, too; trailing
+slashes do not count; only a verb that some template has is a verb, so that names may hold colons.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PathTemplate:
             return len(parts) == len(self.segments) and all(map(fits, self.segments, parts))
         head = self.segments.index(MANY)
         tail = len(self.segments) - head - 1
-        if len(parts) <= head + tail:
+        if len(parts) < head + tail:
             return False
         return all(map(fits, self.segments[:head], parts)) and (
             not tail or all(map(fits, self.segments[-tail:], parts[-tail:]))

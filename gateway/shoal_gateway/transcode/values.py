@@ -80,7 +80,10 @@ def sized(bits: int, *, signed: bool) -> Callable[[object], int]:
 
 def decimal(value: object) -> float:
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        return float(value.replace("Infinity", "inf"))
+        number = float(value.replace("Infinity", "inf"))
+        if math.isinf(number) and "Infinity" not in value:
+            raise WrongValue
+        return number
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise WrongValue
     return float(value)
