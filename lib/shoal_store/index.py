@@ -60,6 +60,8 @@ class Index:
                 allocate_lock_file(path / "index" / "lock.mdb")
                 # LMDB syncs its file, never the folder that holds the file's name.
                 sync_directory(path / "index", "index name")
+            # Before any table is made: what another Shoal wrote stays as it is.
+            self._check_format(made=not writable)
             tables = {name: self._environment.open_db(name.encode(), create=writable) for name in TABLES}
         except lmdb.DiskError as error:
             raise OutOfSpace(f"the index of {path} cannot be made: the disk is full; add space") from error
@@ -71,7 +73,7 @@ class Index:
         self._environment.reader_check()
         if writable:
             self._stamp()
-        self._check_format()
+            self._check_format(made=True)
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
@@ -145,9 +147,15 @@ class Index:
         with self.write() as transaction:
             transaction.put(b"format", bytes((FORMAT,)), db=self.meta, overwrite=False)
 
-    def _check_format(self) -> None:
-        with self.read() as transaction:
-            found = bytes(transaction.get(b"format", b"", db=self.meta))
+    def _check_format(self, *, made: bool) -> None:
+        """`made`: whether an index without a format is refused too."""
+        found = b""
+        with suppress(lmdb.NotFoundError):
+            meta = self._environment.open_db(b"meta", create=False)
+            with self.read() as transaction:
+                found = bytes(transaction.get(b"format", b"", db=meta))
+        if not found and not made:
+            return
         if found != bytes((FORMAT,)):
             self.close()
             raise ConfigurationError(

@@ -75,6 +75,19 @@ def test_an_index_of_another_format_is_refused_and_left_alone(index: Index, path
             Index("mp1", path, writable=writable)
 
 
+def test_no_table_is_added_to_an_index_of_another_format(path: Path) -> None:
+    with lmdb.open(str(path / "index"), max_dbs=2) as newer:
+        table = newer.open_db(b"meta")
+        with newer.begin(write=True) as transaction:
+            transaction.put(b"format", b"\x02", db=table)
+    before = (path / "index" / "data.mdb").read_bytes()
+    with pytest.raises(
+        ConfigurationError, match="format 02, this Shoal knows 1: use the Shoal that wrote it"
+    ):
+        Index("mp1", path, writable=True)
+    assert (path / "index" / "data.mdb").read_bytes() == before
+
+
 def test_an_index_that_is_no_database_is_refused(path: Path) -> None:
     (path / "index" / "data.mdb").write_bytes(b"something else" * 1000)
     with pytest.raises(ConfigurationError, match="cannot be opened"):
