@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import msgspec
 import pytest
 import xxhash
 
-from shoal_core.objects import PutRequest
+from shoal_core.errors import DataCorrupt
+from shoal_core.objects import ListQuery, PutRequest
 from shoal_store.engine import Engine
 from support.engines import (
     BUCKET,
     VERSIONED,
+    get,
     in_pieces,
     mountpath_folders,
     put,
@@ -73,13 +76,18 @@ class DiskReader:
         assert xxhash.xxh3_64_intdigest(payload) == payload_checksum
         return payload
 
-    def chunk(self, mountpath: str, file_id: bytes, length: int, blocks_checksum: int) -> bytes:
+    def chunk_file(self, mountpath: str, file_id: bytes) -> tuple[bytes, list[Any]]:
+        """The whole file, and its footer's fields."""
         name = file_id.hex()
         whole = (self.folders[mountpath] / "data" / name[:2] / name).read_bytes()
         footer_length, checksum, magic = struct.unpack(">IQ8s", whole[-20:])
         footer = whole[-20 - footer_length : -20]
         assert (magic, xxhash.xxh3_64_intdigest(footer)) == (b"SHOALck1", checksum)
-        format, id, _upload, _position, found, block_bytes, checksums, _birth = msgspec.msgpack.decode(footer)
+        return whole, msgspec.msgpack.decode(footer)
+
+    def chunk(self, mountpath: str, file_id: bytes, length: int, blocks_checksum: int) -> bytes:
+        whole, fields = self.chunk_file(mountpath, file_id)
+        format, id, _upload, _position, found, block_bytes, checksums, _birth = fields
         assert (format, id, found, xxhash.xxh3_64_intdigest(checksums)) == (
             1,
             file_id,
@@ -179,3 +187,62 @@ async def test_an_upload_under_way_is_found_by_the_page(tmp_path: Path) -> None:
         assert (begun[0], begun[1]) == ("a", "text/x")
         assert (written[0], written[1]) == (len(SMALL), part.etag)
         assert b"".join(reader.chunk(*chunk) for chunk in written[5]) == SMALL
+
+
+async def test_the_chunks_of_an_object_say_where_they_belong(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await in_chunks(engine)
+    with reading(tmp_path) as reader:
+        record = reader.record(BUCKET.id, "a")
+        footers = [reader.chunk_file(mountpath, id)[1] for mountpath, id, *_ in record[6]]
+        assert [footer[3] for footer in footers] == [0, 700_000, 1_400_000, 2_100_000]
+        assert {tuple(footer[7][:2]) for footer in footers} == {(BUCKET.id, "a")}
+        assert [footer[7][4] for footer in footers] == ["", "", "", record[1]]
+
+
+async def test_a_version_is_the_time_and_the_target_and_the_sequence_begins_anew(tmp_path: Path) -> None:
+    before = time.time_ns() // 1_000_000
+    async with running_engine(tmp_path) as engine:
+        await put(engine, "a", b"1")
+        await engine.store.delete(BUCKET, "a")
+        await put(engine, "a", b"2")
+    with reading(tmp_path) as reader:
+        record = reader.record(BUCKET.id, "a")
+        clock, node = struct.unpack(">QI", record[10])
+        assert before <= clock >> 16 <= time.time_ns() // 1_000_000
+        assert (node, record[11]) == (xxhash.xxh32_intdigest(b"t1"), 1)
+        assert reader.rows(reader.index_of(BUCKET.id, b"a"), "meta")[b"clock"] == record[10][:8]
+
+
+async def test_what_belongs_to_the_whole_mountpath_is_found_by_the_page(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        engine.own(7, bytes((0b100,)) + bytes(8191))
+    identity = msgspec.json.decode((tmp_path / "mp2" / "shoal.json").read_bytes())
+    assert (identity["format"], identity["target"], identity["mountpath"]) == (1, "t1", "mp2")
+    assert len(list((tmp_path / "mp2" / "data").iterdir())) == 256
+    with reading(tmp_path) as reader:
+        assert reader.rows("mp2", "meta") == {b"format": b"\x01", b"mountpaths": b"mp1,mp2"}
+        owned = reader.rows("mp2", "slots")[b"owned"]
+        epoch, bitmap = int.from_bytes(owned[:8]), owned[8:]
+        slots = [slot for slot in range(65_536) if bitmap[slot // 8] >> slot % 8 & 1]
+        assert (epoch, slots) == (7, [2])
+
+
+async def test_a_record_of_another_format_stands_in_nobody_elses_way_but_a_listings(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, mountpaths=1) as engine:
+        await put(engine, "other", b"1")
+        await put(engine, "newer", b"2")
+        key, index = BUCKET.id + b"newer", engine.indexes["mp1"]
+        with index.write() as transaction:
+            value = bytes(transaction.get(key, b"", db=index.records))
+            transaction.put(key, b"\x02" + value[1:], db=index.records)
+        assert await get(engine, "other") == b"1"
+        await refused(get(engine, "newer"))
+        await refused(put(engine, "newer", b"3"))
+        await refused(engine.store.delete(BUCKET, "newer"))
+        await refused(engine.store.list(BUCKET, ListQuery()))
+
+
+async def refused(work: Awaitable[object]) -> None:
+    with pytest.raises(DataCorrupt, match="has format 2; this Shoal knows 1"):
+        await work
