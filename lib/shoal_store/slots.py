@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shoal_core.errors import DataCorrupt
+
 BITMAP_BYTES = 8192
 EPOCH_BYTES = 8
+VALUE_BYTES = EPOCH_BYTES + BITMAP_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,13 @@ class OwnedSlots:
     @classmethod
     def of(cls, value: bytes | memoryview | None) -> OwnedSlots:
         """An index without the value holds nothing."""
-        return cls(bytes(EPOCH_BYTES + BITMAP_BYTES) if value is None else value)
+        if value is None:
+            return cls(bytes(VALUE_BYTES))
+        if len(value) != VALUE_BYTES:
+            raise DataCorrupt(
+                f"the list of an index's slots has {len(value)} bytes, not {VALUE_BYTES}: start the target anew"
+            )
+        return cls(value)
 
     @classmethod
     def at(cls, epoch: int, bitmap: bytes) -> OwnedSlots:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from shoal.object.v1.object_pb2 import Routing
 from shoal_core.buckets import BucketDirectory
-from shoal_core.errors import ControlPlaneDown, StaleEpoch
+from shoal_core.errors import ControlPlaneDown, DataCorrupt, StaleEpoch
 from shoal_core.membership import ClusterView
 from shoal_core.telemetry import get_logger
 from shoal_store.engine import Engine
@@ -94,8 +94,9 @@ class Ownership:
 
 
 def stored_epoch(engine: Engine) -> int:
-    epochs = []
-    for index in engine.indexes.values():
-        with index.read() as transaction:
-            epochs.append(index.owned(transaction).epoch)
+    """0 when an index holds none, or a damaged one: it is written anew then."""
+    epochs = [0] * len(engine.indexes)
+    for number, index in enumerate(engine.indexes.values()):
+        with suppress(DataCorrupt), index.read() as transaction:
+            epochs[number] = index.owned(transaction).epoch
     return min(epochs)

@@ -123,10 +123,22 @@ def test_a_value_under_another_key_is_found() -> None:
         decode_record(KEY + b"x", encode_record(KEY, RECORD))
 
 
-def test_another_format_is_named() -> None:
-    body = msgspec.msgpack.encode(RECORD)
-    with pytest.raises(DataCorrupt, match="has format 2; this Shoal knows 1"):
-        decode_record(KEY, seal(KEY, body, format=2))
+@pytest.mark.parametrize("decode", [decode_record, decode_upload, decode_part, decode_tombstone])
+def test_another_format_is_named(decode: Callable[[bytes, bytes], object]) -> None:
+    with pytest.raises(DataCorrupt, match=r"^an? \w+ of the index has format 2; this Shoal knows 1$"):
+        decode(KEY, seal(KEY, b"whatever it has", format=2))
+
+
+def test_the_largest_values_come_back() -> None:
+    name = "猫" * 341 + "x"
+    key, metadata = key_of(BUCKET, encode_name(name)), {f"key-{n}": "é" * 1000 for n in range(20)}
+    record = Record(
+        1 << 62, "e" * 128, "sha512", "f" * 128, "t" * 255, metadata, CHUNKS * 5000, (1 << 64) - 1, name
+    )
+    assert decode_record(key, encode_record(key, record)) == record
+    assert decode_manifest(encode_manifest(key, record)) == (key, record)
+    empty = Record(0, "", "", "", "", {})
+    assert decode_record(key, encode_record(key, empty)) == empty
 
 
 def test_what_is_sealed_and_makes_no_sense_is_found() -> None:
@@ -164,6 +176,14 @@ def test_any_bytes_can_be_sealed(key: bytes, body: bytes) -> None:
 def test_keys_are_in_the_order_of_names(names: list[str]) -> None:
     one, other = [name.replace("\0", "0").encode("utf-8", "replace") for name in names]
     assert (key_of(BUCKET, one) < key_of(BUCKET, other)) == (one < other)
+
+
+@given(st.lists(st.text("aé猫", min_size=140, max_size=341), min_size=2, max_size=4))
+def test_keys_of_long_names_are_in_order_up_to_their_440th_byte(names: list[str]) -> None:
+    encoded = [encode_name(f"x{name}") for name in names if len(name.encode()) < 1024]
+    keys = sorted(key_of(BUCKET, name) for name in encoded)
+    assert [key[8:448] for key in keys] == sorted(name[:440] for name in encoded)
+    assert all(len(version_key(key, b"v" * 12)) <= 511 for key in keys)
 
 
 def test_a_name_is_hashed_from_its_441st_byte_on() -> None:
@@ -220,6 +240,12 @@ def test_slots_are_the_bits_of_the_map() -> None:
     assert owned.epoch == 7
     assert [slot for slot in range(65_536) if owned.holds(slot)] == [10]
     assert not any(OwnedSlots.of(None).holds(slot) for slot in range(65_536))
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 8199, 8201])
+def test_slots_of_another_length_are_found(length: int) -> None:
+    with pytest.raises(DataCorrupt, match=f"has {length} bytes"):
+        OwnedSlots.of(bytes(length))
 
 
 # Chunk files
