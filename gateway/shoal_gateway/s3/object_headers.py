@@ -16,6 +16,7 @@ from shoal_gateway.s3.requests import METADATA_PREFIX, S3Request
 KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 """Stored with the object and sent with it."""
 OVERRIDES = {f"response-{name}": name for name in (*KEPT, "content-type")}
+NO_OVERRIDES: Mapping[str, str] = {}
 METADATA_BYTES_MAX = 2048
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 CHUNKED = "aws-chunked"
@@ -46,8 +47,15 @@ def content_type(request: S3Request) -> str:
     return request.header("content-type") or DEFAULT_CONTENT_TYPE
 
 
-def object_headers(info: ObjectInfo, request: S3Request, *, whole: bool) -> Headers:
-    """Everything but the length. The checksum of the whole says nothing of a range, so it goes with whole bodies."""
+def object_headers(
+    info: ObjectInfo, *, overrides: Mapping[str, str] = NO_OVERRIDES, checksums: bool = False
+) -> Headers:
+    """Everything but the length.
+
+    Args:
+        overrides: the request's query; its `response-...` fields replace headers of the content.
+        checksums: whether to add the checksums of the whole object.
+    """
     headers: Headers = [
         *validators(info),
         (b"accept-ranges", b"bytes"),
@@ -55,12 +63,11 @@ def object_headers(info: ObjectInfo, request: S3Request, *, whole: bool) -> Head
         (b"content-security-policy", b"sandbox"),
     ]
     shown = {"content-type": info.content_type} | {k: v for k, v in info.headers.items() if k in KEPT}
-    for parameter, name in OVERRIDES.items():
-        if given := request.parameter(parameter):
-            shown[name] = given
+    if overrides:
+        shown |= {name: given for field, name in OVERRIDES.items() if (given := overrides.get(field))}
     headers += [(name.encode(), header_value(value)) for name, value in shown.items()]
     headers += metadata_headers(info.metadata)
-    if whole and request.header("x-amz-checksum-mode").upper() == "ENABLED":
+    if checksums:
         headers += checksum_headers(info.headers)
     return headers
 

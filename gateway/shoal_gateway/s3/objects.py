@@ -119,10 +119,17 @@ async def send_body(body: ObjectBody, request: S3Request) -> None:
     await send_pieces(body, request.exchange, status=status, length=length, headers=headers)
 
 
+def wants_checksums(mode: str) -> bool:
+    """`x-amz-checksum-mode`."""
+    return mode.upper() == "ENABLED"
+
+
 def answer_head(info: ObjectInfo, part: ByteRange | None, request: S3Request) -> tuple[int, int, Headers]:
     """Status, length of the body, and headers."""
     length = info.size if part is None else part.length
-    headers = object_headers(info, request, whole=part is None)
+    # The checksum of the whole says nothing of a range.
+    checksums = part is None and wants_checksums(request.header("x-amz-checksum-mode"))
+    headers = object_headers(info, overrides=request.call.query, checksums=checksums)
     headers.append((b"content-length", b"%d" % length))
     if part is None:
         return 200, length, headers
