@@ -20,6 +20,7 @@ from shoal_gateway.call import CALL_KEY, Call, call_of, parse_query
 from shoal_gateway.exchange import ClientGone, Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.guard import LocalGuard
+from shoal_gateway.lane.lane import FastLane
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.buckets import add_bucket_routes
 from shoal_gateway.rest.cluster import add_cluster_routes
@@ -53,11 +54,13 @@ class GatewayApplication:
         self._parts = parts
         self._guard = guard
         self._objects = ObjectRoutes(parts)
-        self.s3 = S3Face(parts, keys=keys or AccessKeys(), region=region)
+        keys = keys or AccessKeys()
+        self.lane = FastLane(parts, guard, keys=keys, region=region)
+        self.s3 = S3Face(parts, keys=keys, region=region)
         self.json = JsonFace(parts.proxy)
         self.rest = rest_application(parts)
         self._requests_max = requests_max
-        self._idle_timeout_seconds = idle_timeout_seconds
+        self.idle_timeout_seconds = idle_timeout_seconds
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +68,7 @@ class GatewayApplication:
         began = time.perf_counter()
         call = Call.of(scope, node=self._parts.node_id)
         request_id.set(call.request_id)
-        exchange = Exchange(call, receive, send, idle_timeout_seconds=self._idle_timeout_seconds)
+        exchange = Exchange(call, receive, send, idle_timeout_seconds=self.idle_timeout_seconds)
         surface = surface_of(call.raw_path)
         try:
             await self._serve(call, scope, exchange, surface)
@@ -75,10 +78,8 @@ class GatewayApplication:
             count(surface, call.method, exchange.status, seconds=time.perf_counter() - began)
 
     async def _serve(self, call: Call, scope: Scope, exchange: Exchange, surface: str) -> None:
-        if self._running >= self._requests_max:
+        if not self.enter():
             raise TooBusy(f"this gateway worker serves {self._requests_max} requests already: repeat shortly")
-        self._running += 1
-        IN_FLIGHT.inc()
         try:
             if surface == "json":
                 call.principal = self._guard.authenticate(scope)
@@ -96,8 +97,19 @@ class GatewayApplication:
                 scope[CALL_KEY] = call
                 await self.rest(scope, exchange.receive, exchange.send)
         finally:
-            self._running -= 1
-            IN_FLIGHT.dec()
+            self.leave()
+
+    def enter(self) -> bool:
+        """Take a place among the requests being served; False when there is none."""
+        if self._running >= self._requests_max:
+            return False
+        self._running += 1
+        IN_FLIGHT.inc()
+        return True
+
+    def leave(self) -> None:
+        self._running -= 1
+        IN_FLIGHT.dec()
 
     async def _fail(self, error: Exception, scope: Scope, exchange: Exchange, surface: str) -> None:
         call = exchange.call

@@ -5,17 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from shoal_core.errors import ConfigurationError
 from shoal_core.rpc import beyond_loopback
+from shoal_gateway.app import GatewayApplication
 from shoal_gateway.guard import is_loopback
-from shoal_gateway.http_protocol import GuardedHttpProtocol
+from shoal_gateway.lane.protocol import CONNECTIONS_MAX, LaneProtocol
 
 BACKLOG = 2048
-CONNECTIONS_MAX = 4096
 KEEP_ALIVE_SECONDS = 65
 SHUTDOWN_SECONDS_MAX = 6
 
@@ -24,12 +24,12 @@ class HttpServer(uvicorn.Server):
     """Stops when `stop` is called, not by signals: the process has more to close than this."""
 
     def __init__(
-        self, application: ASGIApp, listener: socket.socket, *, on_started: Callable[[], None]
+        self, application: GatewayApplication, listener: socket.socket, *, on_started: Callable[[], None]
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=GuardedHttpProtocol,
+                http=partial(LaneProtocol, service=application),  # type: ignore[arg-type]  # called as a class is
                 loop="none",
                 ws="none",
                 lifespan="off",

@@ -11,7 +11,8 @@ import grpc.aio
 from shoal_core.access import Permission, Principal
 from shoal_core.cluster_map import ClusterMap
 from shoal_core.multipart import MultipartStore
-from shoal_core.objects import Bucket, BucketProperties, BucketReference
+from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
+from shoal_store.reader import StoreReader
 
 ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
 """Gives the connection to a proxy that is alive if any is, and its name in errors. Raises ControlPlaneDown."""
@@ -24,6 +25,12 @@ class Buckets(Protocol):
         self, reference: BucketReference, *, permission: Permission, principal: Principal
     ) -> Bucket:
         """Raises PermissionDenied, BucketNotFound (confirmed with etcd), ControlPlaneDown."""
+        ...
+
+    def known(
+        self, reference: BucketReference, *, permission: Permission, principal: Principal
+    ) -> Bucket | None:
+        """The bucket if this process knows it, without asking anybody. Raises PermissionDenied."""
         ...
 
     def list(self, provider: str = "") -> Sequence[Bucket]: ...
@@ -39,6 +46,14 @@ class BucketControl(Protocol):
     async def delete(self, reference: BucketReference) -> None: ...
 
 
+LocalReader: TypeAlias = Callable[[BucketId, str], StoreReader | None]
+"""The disks that hold the object of this name, if they are this host's and its target runs."""
+
+
+def no_reader(_bucket_id: BucketId, _name: str) -> None:
+    """Of a gateway without disks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The collaborators of the handlers."""
@@ -51,3 +66,4 @@ class Parts:
     """Id of this gateway, as errors name it."""
     host_id: str
     proxy: ProxyChannel
+    local_reader: LocalReader = no_reader

@@ -27,6 +27,7 @@ from shoal_core.telemetry import get_logger
 from shoal_gateway.commit_stream import CommitStream
 from shoal_store.engine import OpenStore, open_reader
 from shoal_store.local import LocalObjectStore
+from shoal_store.reader import StoreReader
 
 Epoch = Callable[[], int]
 
@@ -53,6 +54,11 @@ class MemberStores:
         if self._local_reads and member.unix_socket and member.host_id == self._host_id:
             return self._same_host_store(member)
         return self._remote_store(member)
+
+    def reader_of(self, member: Member) -> StoreReader | None:
+        """The disks of a target, if they are open here and it runs: an operation that waits for nothing."""
+        store = self._local.get(member.id)
+        return None if store is None else store.reader_for(member)
 
     async def close(self) -> None:
         for store in self._local.values():
@@ -126,6 +132,12 @@ class SameHostStore:
         # A target that was restarted has another port for gRPC, and the same disks.
         self._member = member
         return True
+
+    def reader_for(self, member: Member) -> StoreReader | None:
+        """None also for an entry of the map that this store has not taken over yet."""
+        if self._disks is None or member is not self._member or not self._stream.connected.is_set():
+            return None
+        return self._disks.reader
 
     async def close(self) -> None:
         await self._stream.close()

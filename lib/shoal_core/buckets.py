@@ -89,10 +89,9 @@ class BucketDirectory:
         self, reference: BucketReference, *, permission: Permission, principal: Principal
     ) -> Bucket:
         """Raises PermissionDenied, BucketNotFound, or ControlPlaneDown when etcd cannot confirm that there is none."""
-        authorize(principal, permission, reference)
-        key = key_of(reference)
-        if (found := self._by_key.get(key)) is not None:
+        if (found := self.known(reference, permission=permission, principal=principal)) is not None:
             return found
+        key = key_of(reference)
         try:
             item = await self._etcd.get(key, timeout_seconds=CONFIRM_SECONDS_MAX)
         except ControlPlaneDown as error:
@@ -100,6 +99,13 @@ class BucketDirectory:
                 f"bucket {reference} is not known here, and etcd does not answer to confirm it: repeat later"
             ) from error
         return existing(item, reference)
+
+    def known(
+        self, reference: BucketReference, *, permission: Permission, principal: Principal
+    ) -> Bucket | None:
+        """The bucket if the mirror has it: a `resolve` that asks nobody. Raises PermissionDenied."""
+        authorize(principal, permission, reference)
+        return self._by_key.get(key_of(reference))
 
     def list(self, provider: str = "") -> list[Bucket]:
         """Sorted by provider, namespace and name; all providers, or one."""

@@ -29,6 +29,8 @@ class Mountpaths:
     def __init__(self, folders: Iterable[MountpathFolder]) -> None:
         self.all: Sequence[MountpathFolder] = sorted(folders, key=lambda folder: folder.id)
         self._paths = {folder.id: folder.path for folder in self.all}
+        self._data = {folder.id: f"{folder.path}/data" for folder in self.all}
+        self._encoded = [(folder.id, folder.id.encode()) for folder in self.all]
         self._next = secrets.randbelow(len(self.all))
 
     def path(self, mountpath_id: str) -> Path:
@@ -37,7 +39,16 @@ class Mountpaths:
     def of_name(self, bucket_id: BucketId, encoded_name: bytes) -> str:
         """The mountpath whose index keeps this name: rendezvous over the ids, stable while the set is."""
         hashed = xxhash.xxh3_64_digest(bucket_id + b"\0" + encoded_name)
-        return max(self.all, key=lambda folder: xxhash.xxh3_64_intdigest(hashed + folder.id.encode())).id
+        best, found = -1, ""
+        for mountpath_id, encoded_id in self._encoded:
+            if (score := xxhash.xxh3_64_intdigest(hashed + encoded_id)) > best:
+                best, found = score, mountpath_id
+        return found
+
+    def chunk_name(self, mountpath_id: str, file_id: bytes) -> str:
+        """As `chunkfile.chunk_path`, at a tenth of its cost."""
+        name = file_id.hex()
+        return f"{self._data[mountpath_id]}/{name[:2]}/{name}"
 
     def next_for_chunk(self) -> MountpathFolder:
         self._next = (self._next + 1) % len(self.all)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
+import os
 from collections.abc import AsyncIterator, Mapping
 
 import xxhash
@@ -27,28 +26,14 @@ from shoal_store.index import Index
 from shoal_store.keys import encode_name, key_of
 from shoal_store.listing import list_page
 from shoal_store.mountpaths import Mountpaths
+from shoal_store.ready import FileRange, ReadyObject, chunk_ranges, close_files, is_cached
 from shoal_store.record import Record, decode_record
 from shoal_store.threads import in_thread
 from shoal_store.uploads_read import UploadReader
+from shoal_store.window import VerifiedWindow
 
 ATTEMPTS_LEFT = tuple(reversed(range(10)))
-WINDOW_SECONDS = 24 * 3600.0
-WINDOW_ENTRIES_MAX = 100_000
-
-
-class VerifiedWindow:
-    """Which blocks this process has verified lately: bounded, oldest out first."""
-
-    def __init__(self) -> None:
-        self._verified: OrderedDict[tuple[bytes, int], float] = OrderedDict()
-
-    def holds(self, file_id: bytes, block: int) -> bool:
-        return self._verified.get((file_id, block), 0.0) > time.monotonic()
-
-    def add(self, file_id: bytes, block: int) -> None:
-        self._verified[file_id, block] = time.monotonic() + WINDOW_SECONDS
-        if len(self._verified) > WINDOW_ENTRIES_MAX:
-            self._verified.popitem(last=False)
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class StoreReader:
@@ -97,6 +82,47 @@ class StoreReader:
             window = None if bucket.properties.verify == "always" else self._window
             return StoredBody(record.info(name, location), wanted, record, payload, readers, window)
         raise AssertionError("the last attempt returns or raises")
+
+    def ready(
+        self, bucket: Bucket, name: str, range: RangeRequest | None, *, with_bytes: bool
+    ) -> ReadyObject | None:
+        """The current version if it can be sent at once; None when `open` or `head` has to look.
+
+        Raises ObjectNotFound, DataCorrupt, StaleEpoch and InvalidName. Whoever gets files closes them.
+        """
+        record, payload, location = self._find(bucket, name, with_payload=with_bytes)
+        wanted = None if range is None else range.resolve(record.size)
+        if range is not None and wanted is None:
+            return None
+        if not with_bytes:
+            return ReadyObject(record, location, wanted)
+        start, length = (wanted.offset, wanted.length) if wanted else (0, record.size)
+        if not record.chunks:
+            part = payload[start : start + length] if wanted else payload
+            return ReadyObject(record, location, wanted, part)
+        if bucket.properties.verify == "always":
+            return None
+        files = self._ready_files(record, start, length)
+        return None if files is None else ReadyObject(record, location, wanted, b"", files)
+
+    def _ready_files(self, record: Record, start: int, length: int) -> list[FileRange] | None:
+        """None unless all of the range is verified, in memory, and still there."""
+        ranges = chunk_ranges(record.chunks, start, length)
+        for chunk, offset, end in ranges:
+            if not self._window.holds_range(chunk.file_id, offset, end - offset):
+                return None
+        files: list[FileRange] = []
+        try:
+            for chunk, offset, end in ranges:
+                path = self._mountpaths.chunk_name(chunk.mountpath, chunk.file_id)
+                files.append(FileRange(os.open(path, OPEN_FLAGS), offset, end))
+                if not is_cached(files[-1].descriptor, offset, end):
+                    close_files(files)
+                    return None
+        except OSError:
+            close_files(files)
+            return None
+        return files
 
     def page(self, bucket: Bucket, query: ListQuery) -> ListPage:
         """Blocks while it reads: call it in a thread."""
@@ -184,7 +210,7 @@ class StoredBody:
         if len(data) != length:
             raise DataCorrupt("a chunk file is shorter than its record says: run `shoal fsck`")
         if self._window is not None and not known:
-            self._window.add(file_id, block)
+            self._window.add(file_id, block, block_bytes=reader.footer.block_bytes)
         return data
 
     async def close(self) -> None:

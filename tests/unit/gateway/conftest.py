@@ -32,10 +32,15 @@ class MemoryBuckets:
     async def resolve(
         self, reference: BucketReference, *, permission: Permission, principal: Principal
     ) -> Bucket:
-        authorize(principal, permission, reference)
-        if reference not in self._buckets:
+        if (bucket := self.known(reference, permission=permission, principal=principal)) is None:
             raise BucketNotFound(f"{reference} does not exist")
-        return self._buckets[reference]
+        return bucket
+
+    def known(
+        self, reference: BucketReference, *, permission: Permission, principal: Principal
+    ) -> Bucket | None:
+        authorize(principal, permission, reference)
+        return self._buckets.get(reference)
 
     def list(self, provider: str = "") -> Sequence[Bucket]:
         buckets = self._buckets.values()

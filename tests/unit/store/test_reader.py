@@ -17,8 +17,9 @@ from shoal_core.objects import FRAME_BYTES, NO_PRECONDITIONS, Bucket, BucketProp
 from shoal_core.placement import SLOTS
 from shoal_store.chunkfile import BLOCK_BYTES, ChunkReader
 from shoal_store.engine import Engine
-from shoal_store.reader import WINDOW_ENTRIES_MAX, StoreReader, VerifiedWindow
+from shoal_store.reader import StoreReader
 from shoal_store.record import Record
+from shoal_store.window import WINDOW_ENTRIES_MAX, VerifiedWindow
 from support.engines import BUCKET, get, put, put_in_chunks, running_engine, settled, stored
 
 LARGE = os.urandom(3 * BLOCK_BYTES + 12_345)
@@ -146,7 +147,7 @@ async def test_a_block_once_verified_is_verified_again_only_where_the_bucket_say
 def test_the_window_of_verified_blocks_is_bounded_and_forgets_the_oldest() -> None:
     window = VerifiedWindow()
     for block in range(WINDOW_ENTRIES_MAX + 1):
-        window.add(b"file", block)
+        window.add(b"file", block, block_bytes=BLOCK_BYTES)
     assert not window.holds(b"file", 0)
     assert window.holds(b"file", 1)
     assert window.holds(b"file", WINDOW_ENTRIES_MAX)

@@ -1,0 +1,177 @@
+"""The lane at the socket: each packet is offered to it, and what it does not take goes to uvicorn as it came."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from typing import Any, Protocol
+
+from shoal_gateway.app import count
+from shoal_gateway.http_protocol import GuardedHttpProtocol
+from shoal_gateway.lane.lane import FastLane, LaneAnswer
+from shoal_gateway.lane.sending import FileSender
+from shoal_store.ready import close_files
+
+CONNECTIONS_MAX = 4096
+HELD_BYTES_MAX = 64 << 10
+"""Of the next requests, while a body is leaving."""
+METHODS = (b"GET ", b"HEAD")
+
+
+class Service(Protocol):
+    """What the lane needs of the application."""
+
+    lane: FastLane
+    idle_timeout_seconds: float
+
+    def enter(self) -> bool:
+        """Take a place among the requests being served; False when there is none."""
+        ...
+
+    def leave(self) -> None: ...
+
+
+class LaneProtocol(GuardedHttpProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, service: Service, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._service = service
+        self._lane: FastLane | None = None
+        self._peer = ""
+        self._descriptor = -1
+        self._beside: socket.socket | None = None
+        """The connection under a descriptor of our own, made for the first file."""
+        self._sender: FileSender | None = None
+        self._held = bytearray()
+        self._answered_at = 0.0
+        self._is_last = False
+        """The server stops: the connection ends with the body that is leaving."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is None or self.client is None or transport.get_extra_info("sslcontext") is not None:
+            return
+        self._lane, self._peer, self._descriptor = self._service.lane, self.client[0], connection.fileno()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lane = None
+        if self._sender is not None:
+            self._sender.cancel()
+        if self._beside is not None:
+            self._beside.close()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sender is not None:
+            return self._hold(data)
+        if data[:4] not in METHODS or not self._is_free() or not self._answered(data):
+            super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            # The parser does not go on after such a request as after others.
+            self._lane = None
+        super().on_headers_complete()
+
+    def shutdown(self) -> None:
+        if self._sender is None:
+            super().shutdown()
+        self._is_last = True
+
+    def timeout_keep_alive_handler(self) -> None:
+        idle_seconds = time.monotonic() - self._answered_at
+        if self._sender is not None or idle_seconds < self.timeout_keep_alive:
+            self.timeout_keep_alive_task = None
+            self._keep_alive(max(self.timeout_keep_alive - idle_seconds, 1.0))
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _is_free(self) -> bool:
+        """Whether the next byte begins a request, and nothing waits to be sent before its answer."""
+        cycle = self.cycle
+        return (
+            self._lane is not None
+            and not self._in_headers
+            and (cycle is None or (cycle.response_complete and not cycle.more_body))
+            and not self.transport.is_closing()
+            and not self.transport.get_write_buffer_size()
+            and len(self.connections) < CONNECTIONS_MAX
+        )
+
+    def _answered(self, data: bytes) -> bool:
+        assert self._lane is not None
+        began = time.monotonic()
+        answer = self._lane.answer(data, peer=self._peer, common=self.server_state.default_headers)
+        if answer is None:
+            return False
+        self._disarm_header_timer()
+        if answer.found.files:
+            if not self._service.enter():
+                close_files(answer.found.files)
+                return False
+            self._send_files(answer, began)
+            return True
+        self._send(answer.head, answer.found.payload)
+        self._end(answer, began)
+        return True
+
+    def _send(self, head: bytes, payload: bytes) -> None:
+        try:
+            sent = os.writev(self._descriptor, (head, payload))
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.transport.abort()
+            return
+        if sent < len(head) + len(payload):
+            self.transport.write((head + payload)[sent:])
+
+    def _send_files(self, answer: LaneAnswer, began: float) -> None:
+        if self._beside is None:
+            self._beside = socket.socket(fileno=os.dup(self._descriptor))
+
+        def on_end(whole: bool) -> None:
+            self._sender = None
+            self._service.leave()
+            if not whole:
+                self.transport.abort()
+            self._end(answer, began)
+            if self._is_last:
+                self.transport.close()
+            elif self._held:
+                self.loop.call_soon(self._release)
+
+        self._sender = FileSender(
+            self.loop,
+            self._beside,
+            answer.found.files,
+            idle_timeout_seconds=self._service.idle_timeout_seconds,
+            on_end=on_end,
+        )
+        self._sender.start(answer.head)
+
+    def _end(self, answer: LaneAnswer, began: float) -> None:
+        now = self._answered_at = time.monotonic()
+        self.server_state.total_requests += 1
+        count(answer.surface, answer.method, answer.status, seconds=now - began)
+        if self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._keep_alive(self.timeout_keep_alive)
+
+    def _keep_alive(self, seconds: float) -> None:
+        """One timer goes on over many answers; it looks at the time of the last one."""
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > HELD_BYTES_MAX:
+            self.flow.pause_reading()
+
+    def _release(self) -> None:
+        data, self._held = bytes(self._held), bytearray()
+        self.flow.resume_reading()
+        if data and not self.transport.is_closing():
+            self.data_received(data)

@@ -1,0 +1,66 @@
+"""What of an object can leave at once, without waiting for a disk or for a thread: the fast lane's side of reading.
+
+Small objects come from the index's pages and are verified each time. Files are opened, and given away as descriptors
+and ranges, only when every block of the range has been verified by this process lately and lies in the page cache.
+Whatever is not ready, for whatever reason, is left to `StoreReader.open`, which waits, verifies and explains.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shoal_core.objects import ByteRange
+from shoal_store.record import ChunkPlace, Record
+
+PROBE_BYTES = 256 << 10
+"""Between two looks into the page cache: the kernel reads ahead, and drops, in pieces of about this size."""
+
+
+@dataclass(slots=True)
+class FileRange:
+    """Bytes of an open file. Whoever has it closes the descriptor."""
+
+    descriptor: int
+    offset: int
+    end: int
+
+
+@dataclass(slots=True)
+class ReadyObject:
+    """`payload` or `files` has the bytes asked for; neither for a look at the record alone."""
+
+    record: Record
+    location: str
+    range: ByteRange | None
+    payload: bytes = b""
+    files: Sequence[FileRange] = field(default=())
+
+
+def close_files(files: Sequence[FileRange]) -> None:
+    for file in files:
+        os.close(file.descriptor)
+
+
+def chunk_ranges(chunks: Sequence[ChunkPlace], start: int, length: int) -> list[tuple[ChunkPlace, int, int]]:
+    """(chunk, first byte within it, end within it) for every chunk that `length` bytes from `start` on touch."""
+    found, begin, stop = [], 0, start + length
+    for chunk in chunks:
+        end = begin + chunk.length
+        if begin < stop and start < end:
+            found.append((chunk, max(start - begin, 0), min(stop - begin, chunk.length)))
+        begin = end
+    return found
+
+
+def is_cached(descriptor: int, offset: int, end: int) -> bool:
+    """Whether a read would find the bytes in memory, as far as a look every PROBE_BYTES can tell."""
+    probe = [bytearray(1)]
+    try:
+        for position in (*range(offset, end, PROBE_BYTES), end - 1):
+            os.preadv(descriptor, probe, position, os.RWF_NOWAIT)
+    except OSError:
+        # EAGAIN for bytes that are on disk alone; EOPNOTSUPP where the filesystem cannot tell.
+        return False
+    return True
