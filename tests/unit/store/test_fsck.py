@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from shoal_core.objects import PutRequest
+from shoal_store.checking import Finding
 from shoal_store.chunkfile import BLOCK_BYTES
 from shoal_store.engine import Engine
-from shoal_store.fsck import FINDINGS_MAX, Finding, Report, verify
+from shoal_store.fsck import FINDINGS_MAX, Report, verify
 from support.engines import (
     BUCKET,
     VERSIONED,
     in_pieces,
     mountpath_folders,
+    name_kept_by,
     put,
     put_in_chunks,
     running_engine,
@@ -233,6 +235,17 @@ async def test_keys_out_of_order_are_found(tmp_path: Path) -> None:
 
 def check_one(folder: Path) -> Report:
     return verify({"mp1": folder / "mp1"})
+
+
+async def test_a_record_in_the_index_of_another_mountpath_is_found(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        name = name_kept_by(engine, "mp1")
+        await put(engine, name, LARGE)
+        right, wrong = engine.indexes["mp1"], engine.indexes["mp2"]
+        key = BUCKET.id + name.encode()
+        with right.read() as reading, wrong.write() as writing:
+            writing.put(key, bytes(reading.get(key, b"", db=right.records)), db=wrong.records)
+    assert kinds(check(tmp_path)) == [("misplaced-record", name)]
 
 
 async def test_an_index_whose_pages_are_gone_is_found_and_makes_no_orphans(tmp_path: Path) -> None:
