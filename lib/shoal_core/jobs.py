@@ -7,6 +7,7 @@ target named in its specification has ended; what a restarted target had not end
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,10 +28,12 @@ T = TypeVar("T")
 
 JOBS_PREFIX = "/shoal/v1/jobs/"
 PURGE_BUCKET = "purge-bucket"
+SCRUB = "scrub"
 PROGRESS_SECONDS_MIN = 1.0
 """Between two writes of one target's progress: etcd is not for counters."""
 HISTORY_JOBS_MAX = 200
 """Jobs that have ended and are kept for people to see."""
+NO_BUCKET = BucketReference("")
 ERROR_CHARACTERS_MAX = 500
 
 
@@ -46,6 +49,7 @@ class JobSpecification:
 
     kind: str
     bucket: BucketReference
+    """NO_BUCKET when it is about everything that the targets hold."""
     bucket_id: BucketId
     targets: tuple[str, ...]
     created_ns: int
@@ -109,6 +113,12 @@ class JobBoard:
         jobs = jobs_of((await self._etcd.get_prefix(JOBS_PREFIX)).items)
         return [job for job in jobs if not kind or job.specification.kind == kind]
 
+    async def start(self, specification: JobSpecification) -> Job:
+        """The targets begin as soon as they see it. Raises ControlPlaneDown."""
+        job = Job(new_job_id(), specification)
+        await self._etcd.put(specification_key(job.id), encode_specification(specification))
+        return job
+
     async def forget_old(self, *, keep: int = HISTORY_JOBS_MAX) -> int:
         """Remove the oldest jobs that have ended, beyond `keep`; returns their number."""
         ended = [job for job in await self.list() if job.state is not JobState.RUNNING]
@@ -122,7 +132,7 @@ class ProgressReport:
 
     def __init__(self, etcd: EtcdClient, job_id: str, target: str) -> None:
         self._etcd = etcd
-        self._job_id = job_id
+        self.job_id = job_id
         self._key = progress_key(job_id, target)
         self._written_at = float("-inf")
         self.objects = 0
@@ -138,7 +148,7 @@ class ProgressReport:
         try:
             await self._write(JobState.RUNNING, "")
         except ControlPlaneDown as error:
-            get_logger().warning("job-progress-not-written", job=self._job_id, reason=error.message)
+            get_logger().warning("job-progress-not-written", job=self.job_id, reason=error.message)
 
     async def end(self, state: JobState, *, error: str = "") -> None:
         """Say that this target is done. Raises ControlPlaneDown: then the work counts as not done."""
@@ -147,6 +157,10 @@ class ProgressReport:
     async def _write(self, state: JobState, error: str) -> None:
         progress = JobProgress(state, self.objects, self.bytes, error, time.time_ns())
         await self._etcd.put(self._key, msgspec.json.encode(progress))
+
+
+def new_job_id() -> str:
+    return f"j-{secrets.token_hex(6)}"
 
 
 def specification_key(job_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The target's share of every job: what is not done yet is done, one job at a time, also after a restart."""
+"""The target's share of every job: what is not done yet is done, one job of a kind at a time, also after a restart."""
 
 from __future__ import annotations
 
@@ -29,16 +29,28 @@ class JobRunner:
         self._work = work
         # The mirror may not show yet what this process has ended.
         self._ended: set[str] = set()
+        self._at_work: set[str] = set()
 
     async def run(self) -> None:
-        async with Mirror(self._etcd, JOBS_PREFIX) as mirror:
+        async with Mirror(self._etcd, JOBS_PREFIX) as mirror, asyncio.TaskGroup() as group:
             while True:
                 seen = mirror.revision
-                for job in self._pending(mirror):
-                    await self._do(job)
+                self._begin(mirror, group)
                 # Also after a quiet while: a job may have failed only because something was away.
                 with suppress(ControlPlaneDown):
                     await mirror.wait_for_revision(seen + 1, RESCAN_SECONDS)
+
+    def _begin(self, mirror: Mirror, group: asyncio.TaskGroup) -> None:
+        """Each kind by itself: a scrub of days must not keep a removed bucket on the disks."""
+        for kind in {job.specification.kind for job in self._pending(mirror)} - self._at_work:
+            self._at_work.add(kind)
+            group.create_task(self._work_off(kind, mirror), name=f"jobs-{kind}")
+
+    async def _work_off(self, kind: str, mirror: Mirror) -> None:
+        """Until no job of the kind is left."""
+        while mine := [job for job in self._pending(mirror) if job.specification.kind == kind]:
+            await self._do(mine[0])
+        self._at_work.discard(kind)
 
     def _pending(self, mirror: Mirror) -> Iterator[Job]:
         """Oldest first."""

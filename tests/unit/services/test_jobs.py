@@ -142,6 +142,31 @@ async def test_a_kind_that_is_not_known_fails_and_a_bug_does_not_stop_the_runner
         assert (await ended(etcd, "j2")).progress["t1"].error.startswith("internal error")
 
 
+async def test_a_long_job_holds_up_those_of_its_kind_only(etcd: EtcdClient) -> None:
+    begun: list[str] = []
+
+    async def long(_job: JobSpecification, report: ProgressReport) -> None:
+        begun.append(report.job_id)
+        await asyncio.Event().wait()
+
+    for number in range(2):
+        await start(etcd, f"long-{number}", specification("t1", kind="scrub", created_ns=number))
+    runner = asyncio.create_task(JobRunner(etcd, "t1", {"scrub": long, "purge-bucket": count_three}).run())
+    await start(etcd, "j1", specification("t1", created_ns=7))
+    assert (await ended(etcd, "j1")).state is JobState.FINISHED
+    runner.cancel()
+    await asyncio.wait([runner])
+    assert begun == ["long-0"]
+
+
+async def test_jobs_of_a_kind_are_done_one_after_the_other(etcd: EtcdClient) -> None:
+    for number in range(3):
+        await start(etcd, f"j{number}", specification("t1", created_ns=number))
+    async with running(etcd, count_three):
+        assert (await ended(etcd, "j2")).state is JobState.FINISHED
+    assert {job.state for job in await JobBoard(etcd).list()} == {JobState.FINISHED}
+
+
 async def test_only_the_oldest_jobs_that_have_ended_are_forgotten(etcd: EtcdClient) -> None:
     for number in range(5):
         await start(etcd, f"j{number}", specification("t1", created_ns=number))
