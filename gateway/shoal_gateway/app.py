@@ -6,10 +6,8 @@ The console will be a further branch of `GatewayApplication`.
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 
 from fastapi import FastAPI, Request, Response
-from prometheus_client import Counter, Gauge, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -21,6 +19,7 @@ from shoal_gateway.exchange import ClientGone, Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.lane.lane import FastLane
+from shoal_gateway.metrics import IN_FLIGHT, LaneTally, count
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.buckets import add_bucket_routes
 from shoal_gateway.rest.cluster import add_cluster_routes
@@ -31,11 +30,6 @@ from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_f
 
 ABORT_KEY = "shoal.abort"
 """Where our HTTP protocol puts a function that cuts the connection."""
-
-REQUESTS = Counter("shoal_http_requests_total", "Requests answered", ["surface", "method", "status"])
-SECONDS = Histogram("shoal_http_seconds", "Time from a request's headers to its end", ["surface", "method"])
-IN_FLIGHT = Gauge("shoal_http_in_flight", "Requests being served", multiprocess_mode="livesum")
-KNOWN_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
 
 
 class GatewayApplication:
@@ -56,6 +50,7 @@ class GatewayApplication:
         self._objects = ObjectRoutes(parts)
         keys = keys or AccessKeys()
         self.lane = FastLane(parts, guard, keys=keys, region=region)
+        self.lane_tally = LaneTally()
         self.s3 = S3Face(parts, keys=keys, region=region)
         self.json = JsonFace(parts.proxy)
         self.rest = rest_application(parts)
@@ -124,18 +119,6 @@ class GatewayApplication:
         if abort is None:
             raise error
         abort()
-
-
-def count(surface: str, method: str, status: int, *, seconds: float) -> None:
-    requests, times = counters(surface, method if method in KNOWN_METHODS else "other", status)
-    requests.inc()
-    times.observe(seconds)
-
-
-@lru_cache(1024)
-def counters(surface: str, method: str, status: int) -> tuple[Counter, Histogram]:
-    """Looked up once: finding them by their labels takes longer than counting."""
-    return REQUESTS.labels(surface, method, status), SECONDS.labels(surface, method)
 
 
 def surface_of(raw_path: bytes) -> str:

@@ -45,11 +45,16 @@ class HttpServer(uvicorn.Server):
                 reset_contextvars=True,
             )
         )
+        self._application = application
         self._listener = listener
         self._on_started = on_started
 
     async def run_until_stopped(self) -> None:
         await self.serve(sockets=[self._listener])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        self._application.lane_tally.flush()
 
     def stop(self) -> None:
         self.should_exit = True

@@ -83,8 +83,9 @@ def authorize(principal: Principal, permission: Permission, bucket: BucketRefere
     """Raise unless `principal` has all of `permission`, on `bucket` if one is meant."""
     if principal.kind == "anonymous":
         raise Unauthenticated("no proof of who is calling: send a token")
-    missing = permission & ~principal.permissions
-    if missing:
+    # Of the bits as plain numbers: arithmetic of enumerations takes ten times as long.
+    if int(permission) & ~int(principal.permissions):
+        missing = permission & ~principal.permissions
         what = f"on {bucket} " if bucket else ""
         names = permission_names(missing)
         raise PermissionDenied(
@@ -121,6 +122,7 @@ RPC_PERMISSIONS: Mapping[str, Permission | NodeOnly] = {
     "/shoal.chunk.v1.ChunkService/Commit": NodeOnly(frozenset({"gateway", "target"})),
     "/shoal.cluster.v1.ClusterService/GetClusterMap": Permission.SHOW_CLUSTER,
     "/shoal.cluster.v1.ClusterService/WatchClusterMap": Permission.SHOW_CLUSTER,
+    "/shoal.job.v1.JobService/StartScrub": Permission.ADMIN,
     "/shoal.job.v1.JobService/GetJob": Permission.SHOW_CLUSTER,
     "/shoal.job.v1.JobService/ListJobs": Permission.SHOW_CLUSTER,
     "/shoal.object.v1.ObjectService/PutObject": Permission.PUT,

@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -239,6 +240,7 @@ def existing(item: KeyValue | None, reference: BucketReference) -> Bucket:
     return bucket
 
 
+@lru_cache(4096)
 def key_of(reference: BucketReference) -> str:
     return f"{BUCKETS_PREFIX}{reference.provider}/{reference.namespace or '@'}/{reference.name}"
 

@@ -9,6 +9,7 @@ processes of a host write into the folder PROMETHEUS_MULTIPROC_DIR, so that any 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -30,11 +31,15 @@ LEVELS = ("debug", "info", "warning", "error")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request that this task works for; "" outside of requests."""
 
+_PROCESS_ID = secrets.token_hex(4)
+_request_numbers = itertools.count(secrets.randbelow(1 << 32))
+
 _ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def new_request_id() -> str:
-    return secrets.token_hex(8)
+    """16 hexadecimal digits: eight of this process, eight that count."""
+    return f"{_PROCESS_ID}{next(_request_numbers) & 0xFFFFFFFF:08x}"
 
 
 def accepted_request_id(offered: str) -> str:

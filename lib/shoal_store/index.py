@@ -37,6 +37,35 @@ Table: TypeAlias = "lmdb._Database"
 """What `open_db` returns; the package has no public name for it."""
 
 
+class Reading:
+    """A look at the index. A class, because a generator as context manager takes three times as long to enter."""
+
+    __slots__ = ("_environment", "_path", "_transaction")
+
+    def __init__(self, environment: lmdb.Environment, path: Path) -> None:
+        self._environment = environment
+        self._path = path
+
+    def __enter__(self) -> lmdb.Transaction:
+        try:
+            self._transaction = self._environment.begin(buffers=True)
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+        return self._transaction
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._transaction.abort()
+        if isinstance(error, lmdb.Error):
+            raise self._explained(error) from error
+
+    def _explained(self, error: lmdb.Error) -> Exception:
+        if isinstance(error, lmdb.ReadersFullError):
+            return TooBusy(f"the index of {self._path} has {READERS_MAX} readers: repeat after a pause")
+        if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError):
+            return DataCorrupt(f"the index of {self._path} is damaged ({error}): run `shoal fsck`")
+        return error
+
+
 class Index:
     """Use `read()` for a short look and never hold it across an await; `write()` only in the target's committer."""
 
@@ -75,17 +104,8 @@ class Index:
             self._stamp()
             self._check_format(made=True)
 
-    @contextmanager
-    def read(self) -> Iterator[lmdb.Transaction]:
-        try:
-            with self._environment.begin(buffers=True) as transaction:
-                yield transaction
-        except lmdb.ReadersFullError as error:
-            raise TooBusy(
-                f"the index of {self.path} has {READERS_MAX} readers: repeat after a pause"
-            ) from error
-        except (lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
-            raise DataCorrupt(f"the index of {self.path} is damaged ({error}): run `shoal fsck`") from error
+    def read(self) -> Reading:
+        return Reading(self._environment, self.path)
 
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:

@@ -18,7 +18,7 @@ from shoal_core.objects import (
     Preconditions,
     RangeRequest,
 )
-from shoal_core.placement import slot_of
+from shoal_core.placement import slot_of_encoded
 from shoal_store import conditions
 from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.durability import storage_error
@@ -133,7 +133,7 @@ class StoreReader:
         key = key_of(bucket.id, encoded)
         index = self._indexes[self._mountpaths.of_name(bucket.id, encoded)]
         with index.read() as transaction:
-            index.check_owner(transaction, slot_of(bucket.id, name))
+            index.check_owner(transaction, slot_of_encoded(bucket.id, encoded))
             if (value := transaction.get(key, db=index.records)) is None:
                 raise ObjectNotFound(
                     f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name

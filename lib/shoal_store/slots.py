@@ -11,7 +11,7 @@ EPOCH_BYTES = 8
 VALUE_BYTES = EPOCH_BYTES + BITMAP_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnedSlots:
     encoded: bytes | memoryview
 

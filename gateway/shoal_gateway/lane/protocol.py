@@ -8,10 +8,10 @@ import socket
 import time
 from typing import Any, Protocol
 
-from shoal_gateway.app import count
 from shoal_gateway.http_protocol import GuardedHttpProtocol
 from shoal_gateway.lane.lane import FastLane, LaneAnswer
 from shoal_gateway.lane.sending import FileSender
+from shoal_gateway.metrics import LaneTally, count
 from shoal_store.ready import close_files
 
 CONNECTIONS_MAX = 4096
@@ -24,6 +24,7 @@ class Service(Protocol):
     """What the lane needs of the application."""
 
     lane: FastLane
+    lane_tally: LaneTally
     idle_timeout_seconds: float
 
     def enter(self) -> bool:
@@ -104,7 +105,6 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def _answered(self, data: bytes) -> bool:
         assert self._lane is not None
-        began = time.monotonic()
         answer = self._lane.answer(data, peer=self._peer, common=self.server_state.default_headers)
         if answer is None:
             return False
@@ -113,10 +113,11 @@ class LaneProtocol(GuardedHttpProtocol):
             if not self._service.enter():
                 close_files(answer.found.files)
                 return False
-            self._send_files(answer, began)
+            self._send_files(answer)
             return True
         self._send(answer.head, answer.found.payload)
-        self._end(answer, began)
+        self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+        self._end()
         return True
 
     def _send(self, head: bytes, payload: bytes) -> None:
@@ -130,7 +131,8 @@ class LaneProtocol(GuardedHttpProtocol):
         if sent < len(head) + len(payload):
             self.transport.write((head + payload)[sent:])
 
-    def _send_files(self, answer: LaneAnswer, began: float) -> None:
+    def _send_files(self, answer: LaneAnswer) -> None:
+        began = time.monotonic()
         if self._beside is None:
             self._beside = socket.socket(fileno=os.dup(self._descriptor))
 
@@ -139,7 +141,8 @@ class LaneProtocol(GuardedHttpProtocol):
             self._service.leave()
             if not whole:
                 self.transport.abort()
-            self._end(answer, began)
+            count(answer.surface, answer.method, answer.status, seconds=time.monotonic() - began)
+            self._end()
             if self._is_last:
                 self.transport.close()
             elif self._held:
@@ -154,10 +157,9 @@ class LaneProtocol(GuardedHttpProtocol):
         )
         self._sender.start(answer.head)
 
-    def _end(self, answer: LaneAnswer, began: float) -> None:
-        now = self._answered_at = time.monotonic()
+    def _end(self) -> None:
+        self._answered_at = time.monotonic()
         self.server_state.total_requests += 1
-        count(answer.surface, answer.method, answer.status, seconds=now - began)
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._keep_alive(self.timeout_keep_alive)
 
