@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from shoal.job.v1 import job_pb2, job_pb2_grpc
 from shoal_core import messages
-from shoal_core.errors import InvalidArgument
-from shoal_core.jobs import Job, JobBoard, JobProgress, JobState
+from shoal_core.errors import InvalidArgument, Unavailable
+from shoal_core.jobs import NO_BUCKET, SCRUB, Job, JobBoard, JobProgress, JobSpecification, JobState
+from shoal_core.membership import ClusterView
+from shoal_core.objects import BucketId
 from shoal_core.rpc import Context
 
 PAGE_JOBS_DEFAULT = 100
@@ -18,8 +22,23 @@ STATES = {
 
 
 class JobServicer(job_pb2_grpc.JobServiceServicer):
-    def __init__(self, board: JobBoard) -> None:
+    def __init__(self, board: JobBoard, view: ClusterView) -> None:
         self._board = board
+        self._view = view
+
+    async def StartScrub(
+        self, request: job_pb2.StartScrubRequest, context: Context
+    ) -> job_pb2.StartScrubResponse:
+        # Two that ask at the same moment may start two: they are then done one after the other.
+        running = [job for job in await self._board.list(SCRUB) if job.state is JobState.RUNNING]
+        job = running[-1] if running else await self._board.start(self._scrub())
+        return job_pb2.StartScrubResponse(job=job_message(job))
+
+    def _scrub(self) -> JobSpecification:
+        targets = tuple(target.id for target in self._view.current.targets)
+        if not targets:
+            raise Unavailable("no target has joined the cluster yet: start one, then repeat")
+        return JobSpecification(SCRUB, NO_BUCKET, BucketId(b""), targets, time.time_ns())
 
     async def GetJob(self, request: job_pb2.GetJobRequest, context: Context) -> job_pb2.GetJobResponse:
         return job_pb2.GetJobResponse(job=job_message(await self._board.get(request.id)))
@@ -51,11 +70,12 @@ def job_message(job: Job) -> job_pb2.Job:
     message = job_pb2.Job(
         id=job.id,
         kind=job.specification.kind,
-        bucket=messages.bucket_reference_to_message(job.specification.bucket),
         state=STATES[job.state],
         create_time=messages.timestamp_to_message(job.specification.created_ns),
         progress=[progress_message(target, job.progress_of(target)) for target in job.specification.targets],
     )
+    if job.specification.bucket != NO_BUCKET:
+        message.bucket.CopyFrom(messages.bucket_reference_to_message(job.specification.bucket))
     if job.ended_ns:
         message.end_time.CopyFrom(messages.timestamp_to_message(job.ended_ns))
     return message

@@ -9,8 +9,9 @@ from pathlib import Path
 from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.host import host_id
-from shoal_core.jobs import PURGE_BUCKET
+from shoal_core.jobs import PURGE_BUCKET, SCRUB
 from shoal_core.node import background, open_node, require_certificate
+from shoal_core.pace import Pace
 from shoal_core.process import make_folder, ready_file, run_service
 from shoal_core.rpc import Listener
 from shoal_core.serving import Servers
@@ -21,6 +22,7 @@ from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mou
 from shoal_target.job_runner import JobRunner
 from shoal_target.ownership import Ownership
 from shoal_target.purge import purge_with
+from shoal_target.scrub import scrub_with
 from shoal_target.server import chunk_service, object_service
 
 
@@ -70,7 +72,14 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(servers.stop)
         await servers.start()
 
-        jobs = JobRunner(node.etcd, config.id, {PURGE_BUCKET: purge_with(engine, node.buckets)})
+        scrubbing = scrub_with(
+            engine,
+            config.state_folder,
+            rows_pace=Pace(config.scrub_rows_per_second),
+            bytes_pace=Pace(config.scrub_bytes_per_second),
+        )
+        works = {PURGE_BUCKET: purge_with(engine, node.buckets), SCRUB: scrubbing}
+        jobs = JobRunner(node.etcd, config.id, works)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep())
         await stack.enter_async_context(background(*work))
         addresses = {"public_address": public, "internal_address": internal}

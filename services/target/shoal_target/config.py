@@ -52,6 +52,10 @@ class TargetConfiguration:
     """Share of objects relative to other targets; 0 takes the capacity in GiB. Read at the first start."""
     lease_seconds: int = 10
     """How long after its last sign of life this target is still thought to be there, and may write."""
+    scrub_bytes_per_second: int = 64 << 20
+    """How fast a scrub reads objects at most."""
+    scrub_rows_per_second: int = 20_000
+    """How many rows of the indexes a scrub verifies at most in a second."""
     insecure_anonymous: bool = False
     """Serve users beyond loopback although there is no AuthN: whoever reaches `public_address` is an administrator."""
     log_level: str = "info"
@@ -66,6 +70,9 @@ class TargetConfiguration:
             raise ConfigurationError("two mountpaths have the same path: give each its own folder")
         if self.weight < 0:
             raise ConfigurationError(f"weight is {self.weight:g}: it must not be negative")
+        for name in ("scrub_bytes_per_second", "scrub_rows_per_second"):
+            if (rate := getattr(self, name)) <= 0:
+                raise ConfigurationError(f"{name} is {rate}: it must be positive")
         if not 3 <= self.lease_seconds <= 600:
             raise ConfigurationError(f"lease_seconds is {self.lease_seconds}: use 3 to 600")
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """Jobs of the cluster. The only kind so far is `purge-bucket`, started by DeleteBucket.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub.
     """
 
     def __init__(self, channel):
@@ -35,6 +35,11 @@ class JobServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.StartScrub = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartScrub',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubResponse.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/shoal.job.v1.JobService/GetJob',
                 request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.GetJobRequest.SerializeToString,
@@ -48,8 +53,17 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """Jobs of the cluster. The only kind so far is `purge-bucket`, started by DeleteBucket.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub.
     """
+
+    def StartScrub(self, request, context):
+        """Have every target verify all that it stores, at the rate of its settings, while it goes on serving. Answers at once.
+        A target that finds damage ends its share with an error that says how much and where the whole list is. One scrub
+        at a time: while one runs, this answers with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
         """Return one job. A job is found the moment its id was returned. Fails with JOB_NOT_FOUND.
@@ -68,6 +82,11 @@ class JobServiceServicer:
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'StartScrub': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartScrub,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubResponse.SerializeToString,
+            ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
                     request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.GetJobRequest.FromString,
@@ -87,8 +106,35 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """Jobs of the cluster. The only kind so far is `purge-bucket`, started by DeleteBucket.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub.
     """
+
+    @staticmethod
+    def StartScrub(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartScrub',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartScrubRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartScrubResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetJob(request,

@@ -13,16 +13,32 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class JobServiceStub:
-    """Jobs of the cluster. The only kind so far is `purge-bucket`, started by DeleteBucket."""
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    StartScrub: _aio.UnaryUnaryMultiCallable[_job_pb2.StartScrubRequest, _job_pb2.StartScrubResponse]
+    """Have every target verify all that it stores, at the rate of its settings, while it goes on serving. Answers at once.
+    A target that finds damage ends its share with an error that says how much and where the whole list is. One scrub
+    at a time: while one runs, this answers with it.
+    """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
     """Return one job. A job is found the moment its id was returned. Fails with JOB_NOT_FOUND."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
     """Return jobs, newest first."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Jobs of the cluster. The only kind so far is `purge-bucket`, started by DeleteBucket."""
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub."""
+
+    @_abc_1.abstractmethod
+    def StartScrub(
+        self,
+        request: _job_pb2.StartScrubRequest,
+        context: _aio.ServicerContext[_job_pb2.StartScrubRequest, _abc.Awaitable[_job_pb2.StartScrubResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartScrubResponse]:
+        """Have every target verify all that it stores, at the rate of its settings, while it goes on serving. Answers at once.
+        A target that finds damage ends its share with an error that says how much and where the whole list is. One scrub
+        at a time: while one runs, this answers with it.
+        """
 
     @_abc_1.abstractmethod
     def GetJob(
