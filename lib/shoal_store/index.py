@@ -40,15 +40,16 @@ Table: TypeAlias = "lmdb._Database"
 class Reading:
     """A look at the index. A class, because a generator as context manager takes three times as long to enter."""
 
-    __slots__ = ("_environment", "_path", "_transaction")
+    __slots__ = ("_buffers", "_environment", "_path", "_transaction")
 
-    def __init__(self, environment: lmdb.Environment, path: Path) -> None:
+    def __init__(self, environment: lmdb.Environment, path: Path, *, buffers: bool) -> None:
         self._environment = environment
         self._path = path
+        self._buffers = buffers
 
     def __enter__(self) -> lmdb.Transaction:
         try:
-            self._transaction = self._environment.begin(buffers=True)
+            self._transaction = self._environment.begin(buffers=self._buffers)
         except lmdb.Error as error:
             raise self._explained(error) from error
         return self._transaction
@@ -104,8 +105,10 @@ class Index:
             self._stamp()
             self._check_format(made=True)
 
-    def read(self) -> Reading:
-        return Reading(self._environment, self.path)
+    def read(self, *, buffers: bool = True) -> Reading:
+        """`buffers`: values are views, which end with the look; else bytes, which a walk over many small ones gets
+        in a third of the time."""
+        return Reading(self._environment, self.path, buffers=buffers)
 
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:
