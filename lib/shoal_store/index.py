@@ -49,7 +49,8 @@ class Reading:
 
     def __enter__(self) -> lmdb.Transaction:
         try:
-            self._transaction = self._environment.begin(buffers=self._buffers)
+            begin = self._environment.begin
+            self._transaction: lmdb.Transaction = begin(buffers=True) if self._buffers else begin()
         except lmdb.Error as error:
             raise self._explained(error) from error
         return self._transaction
