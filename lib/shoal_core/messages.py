@@ -25,6 +25,7 @@ from shoal_core.objects import (
     Preconditions,
     Version,
 )
+from shoal_core.part_runs import PartRun
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -128,6 +129,7 @@ def object_to_message(info: ObjectInfo) -> object_pb2.Object:
         metadata=info.metadata,
         location=info.location,
         headers=info.headers,
+        parts=[object_pb2.PartRun(first=run.first, count=run.count, size=run.size) for run in info.parts],
     )
 
 
@@ -144,6 +146,7 @@ def object_from_message(message: object_pb2.Object) -> ObjectInfo:
         metadata=dict(message.metadata),
         location=message.location,
         headers=dict(message.headers),
+        parts=tuple(PartRun(run.first, run.count, run.size) for run in message.parts),
     )
 
 

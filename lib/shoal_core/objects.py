@@ -12,6 +12,8 @@ from typing import NewType, Protocol
 
 import msgspec
 
+from shoal_core.part_runs import PartRun
+
 BucketId = NewType("BucketId", bytes)
 """8 random bytes given at creation; a bucket created anew under an old name has another id."""
 
@@ -91,6 +93,8 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HTTP headers that belong to the content and go back with it, lower-case: `content-encoding`, `cache-control`,
     `x-amz-checksum-crc32` ..."""
+    parts: tuple[PartRun, ...] = ()
+    """Of an object that came in parts, where each lies; empty for others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from shoal_core.multipart import (
     UploadQuery,
 )
 from shoal_core.objects import Bucket, ObjectInfo, PutRequest
+from shoal_core.part_runs import runs_of
 from shoal_store.commit import Commit, Committer, Kind, UploadStep, conditions_of
 from shoal_store.durability import storage_error
 from shoal_store.keys import encode_name
@@ -199,6 +200,7 @@ def completed_record(found: FoundUpload, completion: Completion) -> Record:
         chunks=tuple(chunk for part in parts for chunk in part.chunks),
         upload=found.id.hex(),
         headers={**found.upload.headers, **completion.headers},
+        parts=runs_of(zip(numbers, (part.size for part in parts), strict=True)),
     )
 
 

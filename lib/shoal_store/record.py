@@ -7,6 +7,7 @@ import msgspec
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import Checksum, ObjectInfo, Version
+from shoal_core.part_runs import PartRun
 from shoal_store.sealed import seal, unseal
 
 FORMAT = 1
@@ -47,6 +48,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """In `versions` only: here the object was deleted. It has no bytes."""
     headers: dict[str, str] = {}
     """HTTP headers that belong to the content."""
+    parts: tuple[PartRun, ...] = ()
+    """Of an object that an upload made: one part may be several chunks, so these do not tell."""
 
     @property
     def inline(self) -> bool:
@@ -70,6 +73,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
             metadata=self.metadata,
             location=location,
             headers=self.headers,
+            parts=self.parts,
         )
 
 

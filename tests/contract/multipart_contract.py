@@ -29,6 +29,7 @@ from shoal_core.multipart import (
     UploadQuery,
 )
 from shoal_core.objects import Bucket, Checksum, ObjectInfo, Preconditions, PutRequest, RangeRequest
+from shoal_core.part_runs import PartRun
 
 LONG = "é" * 512
 """A name that an index keeps by its hash."""
@@ -152,6 +153,16 @@ class MultipartContract:
         whole = b"".join(bodies)
         for first, last in [(69_999, 70_000), (0, len(whole) - 1), (70_001, 70_001), (135_530, 135_545)]:
             assert await get(store, "a", range=RangeRequest(first, last)) == whole[first : last + 1]
+
+    async def test_an_object_says_where_its_parts_lie(self, store: MultipartStore) -> None:
+        upload = await begun(store)
+        bodies = {1: b"aaaa", 2: b"bbbb", 3: b"dropped", 7: b"cc"}
+        parts = [await put_part(store, upload, number, body) for number, body in bodies.items()]
+        info = await complete(store, upload, [part for part in parts if part.number != 3])
+        assert info.parts == (PartRun(1, 2, 4), PartRun(7, 1, 2))
+        assert (await store.head(BUCKET, "a")).parts == info.parts
+        await store.put(BUCKET, PutRequest("a"), pieces(b"whole"))
+        assert (await store.head(BUCKET, "a")).parts == ()
 
     async def test_two_hundred_parts_at_once(self, store: MultipartStore) -> None:
         upload = await begun(store)

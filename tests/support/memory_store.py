@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import msgspec
+
 from shoal_core.errors import (
     InvalidName,
     NotModified,
@@ -32,6 +34,7 @@ from shoal_core.objects import (
     RangeRequest,
     Version,
 )
+from shoal_core.part_runs import PartRun
 from support.memory_content import check_content, content_etag, kept_checksum
 from support.memory_uploads import MemoryUploads
 
@@ -69,6 +72,11 @@ class MemoryObjectStore(MemoryUploads):
             headers={**request.headers, **request.late_headers()},
         )
         self._objects[bucket.id, request.name] = info, data
+        return info
+
+    def with_parts(self, bucket: Bucket, info: ObjectInfo, parts: tuple[PartRun, ...]) -> ObjectInfo:
+        info = msgspec.structs.replace(info, parts=parts)
+        self._objects[bucket.id, info.name] = info, self._objects[bucket.id, info.name][1]
         return info
 
     async def open(

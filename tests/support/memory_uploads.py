@@ -12,6 +12,7 @@ from itertools import pairwise
 from shoal_core.errors import InvalidArgument, InvalidPart, UploadNotFound
 from shoal_core.multipart import PARTS_MAX, Completion, PartInfo, UploadInfo, UploadPage, UploadQuery
 from shoal_core.objects import Bucket, BucketId, ObjectInfo, PutRequest
+from shoal_core.part_runs import PartRun, runs_of
 from support.memory_content import check_content, content_etag
 
 
@@ -31,6 +32,10 @@ class MemoryUploads:
 
     @abstractmethod
     def check_name(self, name: str) -> None: ...
+
+    @abstractmethod
+    def with_parts(self, bucket: Bucket, info: ObjectInfo, parts: tuple[PartRun, ...]) -> ObjectInfo:
+        """Keeps them with the current version."""
 
     @abstractmethod
     def is_current(self, bucket: Bucket, info: ObjectInfo) -> bool: ...
@@ -79,7 +84,8 @@ class MemoryUploads:
             etag=completion.etag,
             preconditions=completion.preconditions,
         )
-        info = await self.put(bucket, request, in_one_piece(data))
+        sizes = [(choice.number, len(upload.parts[choice.number][1])) for choice in completion.parts]
+        info = self.with_parts(bucket, await self.put(bucket, request, in_one_piece(data)), runs_of(sizes))
         self._made_by[bucket.id, name] = upload_id, info
         del self._uploads[bucket.id, upload_id]
         return info

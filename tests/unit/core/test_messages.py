@@ -22,6 +22,7 @@ from shoal_core.objects import (
     Preconditions,
     Version,
 )
+from shoal_core.part_runs import PartRun
 
 VERSION = Version(bytes(range(12)))
 INFO = ObjectInfo(
@@ -35,6 +36,7 @@ INFO = ObjectInfo(
     content_type="image/jpeg",
     metadata={"Colour": "blau"},
     location="t[t1]:mp1",
+    parts=(PartRun(1, 9_999, 5 << 20), PartRun(10_000, 1, 7)),
 )
 
 

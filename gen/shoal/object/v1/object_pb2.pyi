@@ -77,6 +77,7 @@ class Object(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, 1 to 1,024 bytes of UTF-8 without NUL."""
     size: _builtins.int
@@ -109,6 +110,10 @@ class Object(_message.Message):
         the metadata at most 8 KiB.
         """
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartRun]:
+        """Where the parts lie, by number, of an object that came in parts; empty for others."""
+
     def __init__(
         self,
         *,
@@ -123,14 +128,45 @@ class Object(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         location: _builtins.str = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        parts: _abc.Iterable[Global___PartRun] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "content_type", b"content_type", "etag", b"etag", "headers", b"headers", "location", b"location", "metadata", b"metadata", "name", b"name", "sequence", b"sequence", "size", b"size", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "content_type", b"content_type", "etag", b"etag", "headers", b"headers", "location", b"location", "metadata", b"metadata", "name", b"name", "parts", b"parts", "sequence", b"sequence", "size", b"size", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Object: _TypeAlias = Object  # noqa: Y015
+
+@_typing.final
+class PartRun(_message.Message):
+    """Parts of one size with consecutive numbers; together the runs of an object have its size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Number of the first part, 1 to 10,000."""
+    count: _builtins.int
+    """How many parts."""
+    size: _builtins.int
+    """Bytes of each."""
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        count: _builtins.int = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "first", b"first", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartRun: _TypeAlias = PartRun  # noqa: Y015
 
 @_typing.final
 class Frame(_message.Message):
