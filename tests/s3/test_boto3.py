@@ -428,9 +428,6 @@ def test_what_is_not_built_says_its_name(s3: Any, bucket: str) -> None:
             Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
         ),
         "GetObjectTagging": lambda: s3.get_object_tagging(Bucket=bucket, Key="a"),
-        "GetObjectAttributes": lambda: s3.get_object_attributes(
-            Bucket=bucket, Key="a", ObjectAttributes=["ETag"]
-        ),
     }
     for name, call in calls.items():
         with pytest.raises(ClientError, match=name) as caught:

@@ -19,6 +19,7 @@ from shoal_gateway.s3.checksums import (
     decoded,
 )
 from shoal_gateway.s3.errors import S3Error
+from shoal_gateway.s3.part_reads import part_number
 from shoal_gateway.s3.requests import S3Request
 from shoal_gateway.s3.xml import Element, malformed
 
@@ -41,14 +42,6 @@ def chosen_checksum(request: S3Request) -> dict[str, str]:
     if kind not in ("", FULL_OBJECT, COMPOSITE) or (kind and kind == impossible):
         raise S3Error("InvalidRequest", f"The {kind} checksum type cannot be used with {algorithm}.")
     return {ALGORITHM: algorithm.upper(), TYPE: kind or default}
-
-
-def part_number(given: str | None) -> int:
-    if given is None or not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= PARTS_MAX):
-        raise S3Error(
-            "InvalidArgument", f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive"
-        )
-    return int(given)
 
 
 def chosen_parts(wanted: Element) -> Sequence[tuple[PartChoice, Element]]:

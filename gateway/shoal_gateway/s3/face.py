@@ -14,6 +14,7 @@ from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.parts import Parts
 from shoal_gateway.s3.answers import error_answer, s3_error
+from shoal_gateway.s3.attributes import AttributeOperations
 from shoal_gateway.s3.buckets import BucketOperations
 from shoal_gateway.s3.copying import CopyOperations
 from shoal_gateway.s3.deleting import DeleteOperations
@@ -61,6 +62,7 @@ class S3Face:
             "HeadObject": objects.head,
             "PutObject": objects.put,
             "DeleteObject": objects.delete,
+            "GetObjectAttributes": AttributeOperations(parts).get,
             "CopyObject": CopyOperations(parts).copy,
             "CreateMultipartUpload": uploads.create,
             "UploadPart": uploads.part,

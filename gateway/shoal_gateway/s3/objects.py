@@ -21,9 +21,17 @@ from shoal_gateway.s3.object_headers import (
     object_headers,
     validators,
 )
+from shoal_gateway.s3.part_reads import (
+    chosen_part,
+    count_headers,
+    open_part,
+    range_of,
+    requested_part,
+)
 from shoal_gateway.s3.requests import S3Request
 
 KEY_BYTES_MAX = 1024
+NO_HEADERS: Headers = []
 
 
 class ObjectOperations:
@@ -31,6 +39,8 @@ class ObjectOperations:
         self._parts = parts
 
     async def get(self, bucket: Bucket, request: S3Request) -> None:
+        if (number := requested_part(request)) is not None:
+            return await self._get_part(bucket, request, number)
         requested = requested_range(request)
         preconditions = parse_preconditions(request.call.headers)
         try:
@@ -44,18 +54,42 @@ class ObjectOperations:
         finally:
             await body.close()
 
+    async def _get_part(self, bucket: Bucket, request: S3Request, number: int) -> None:
+        preconditions = parse_preconditions(request.call.headers)
+        try:
+            info, body = await open_part(
+                self._parts.objects, bucket, request.key, number=number, preconditions=preconditions
+            )
+        except NotModified:
+            return await self._answer_not_modified(bucket, request)
+        if body is None:
+            return await request.exchange.answer(200, empty_part_headers(info, request))
+        try:
+            await send_body(body, request, more=count_headers(info))
+        finally:
+            await body.close()
+
     async def head(self, bucket: Bucket, request: S3Request) -> None:
+        number = requested_part(request)
         preconditions = parse_preconditions(request.call.headers)
         try:
             info = await self._parts.objects.head(bucket, request.key, preconditions=preconditions)
         except NotModified:
             return await self._answer_not_modified(bucket, request)
+        if number is not None:
+            return await self._head_part(info, request, number)
         requested = requested_range(request)
         part = requested.resolve(info.size) if requested else None
         if requested and part is None:
             raise RangeNotSatisfiable("the range lies outside the object", size=str(info.size))
         status, _, headers = answer_head(info, part, request)
         await request.exchange.answer(status, headers)
+
+    async def _head_part(self, info: ObjectInfo, request: S3Request, number: int) -> None:
+        if (part := range_of(chosen_part(info, number))) is None:
+            return await request.exchange.answer(200, empty_part_headers(info, request))
+        status, _, headers = answer_head(info, part, request)
+        await request.exchange.answer(status, [*headers, *count_headers(info)])
 
     async def put(self, bucket: Bucket, request: S3Request) -> None:
         body = UploadedBody(request)
@@ -114,9 +148,15 @@ def requested_range(request: S3Request) -> RangeRequest | None:
         return None
 
 
-async def send_body(body: ObjectBody, request: S3Request) -> None:
+async def send_body(body: ObjectBody, request: S3Request, *, more: Headers = NO_HEADERS) -> None:
     status, length, headers = answer_head(body.info, body.range, request)
-    await send_pieces(body, request.exchange, status=status, length=length, headers=headers)
+    await send_pieces(body, request.exchange, status=status, length=length, headers=[*headers, *more])
+
+
+def empty_part_headers(info: ObjectInfo, request: S3Request) -> Headers:
+    """There is no range that a 206 could name."""
+    headers = object_headers(info, overrides=request.call.query)
+    return [*headers, (b"content-length", b"0"), *count_headers(info)]
 
 
 def wants_checksums(mode: str) -> bool:

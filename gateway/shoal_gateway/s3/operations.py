@@ -41,6 +41,7 @@ OPERATIONS: Mapping[tuple[str, Level, str], str] = {
     ("POST", Level.OBJECT, "uploadId"): "CompleteMultipartUpload",
     ("DELETE", Level.OBJECT, "uploadId"): "AbortMultipartUpload",
     ("GET", Level.OBJECT, "uploadId"): "ListParts",
+    ("GET", Level.OBJECT, "attributes"): "GetObjectAttributes",
 }
 """The operations that are built."""
 
@@ -66,6 +67,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "CompleteMultipartUpload": Permission.PUT,
     "AbortMultipartUpload": Permission.PUT,
     "ListParts": Permission.GET,
+    "GetObjectAttributes": Permission.HEAD_OBJECT,
 }
 """What each demands of the bucket that the request's path names. Copies also demand GET of their source."""
 
@@ -163,7 +165,7 @@ def selector(level: Level, method: str, query: Mapping[str, str], headers: Mappi
     """What tells operations of one method and level apart."""
     if level is Level.OBJECT:
         copying = method == "PUT" and "x-amz-copy-source" in headers
-        names = [name for name in ("uploads", "uploadId") if name in query]
+        names = [name for name in ("uploads", "uploadId", "attributes") if name in query]
         return "+".join([*names, "x-amz-copy-source"] if copying else names)
     if "list-type" in query:
         return "list-type" if query["list-type"] == "2" else "list-type?"
@@ -186,8 +188,8 @@ def refuse_unbuilt(method: str, level: Level, query: Mapping[str, str], headers:
             raise not_implemented(f"{what} (header {name})")
     if headers.get("x-amz-acl", "") not in HARMLESS_ACLS:
         raise not_implemented("access control lists (header x-amz-acl)")
-    if "partNumber" in query and "uploadId" not in query:
-        raise not_implemented("reading an object by partNumber")
+    if "partNumber" in query and "uploadId" not in query and method not in ("GET", "HEAD"):
+        raise not_implemented(f"{method} of one part of an object")
 
 
 def not_implemented(what: str) -> S3Error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,6 +32,8 @@ class S3Request:
     host: str
     metadata: Mapping[str, str]
     """The user's own pairs, `x-amz-meta-` taken off."""
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()
+    """As they came, repeated ones too."""
 
     @property
     def principal(self) -> Principal:
@@ -43,6 +45,11 @@ class S3Request:
 
     def header(self, name: str, default: str = "") -> str:
         return self.call.headers.get(name, default)
+
+    def listed(self, name: str) -> list[str]:
+        """The values of a header that is a list: some clients send a line for each."""
+        lines = [text_of(value) for each, value in self.raw_headers if each == name.encode()]
+        return [value.strip() for line in lines for value in line.split(",") if value.strip()]
 
     def parameter(self, name: str, default: str = "") -> str:
         return self.call.query.get(name, default)
@@ -75,7 +82,8 @@ def authenticated(
     bucket, key = split_path(call.raw_path)
     call.bucket, call.object_name = BucketReference(bucket) if bucket else None, key
     metadata = metadata_of(scope["headers"])
-    return S3Request(call, exchange, bucket, key, verified, call.headers.get("host", ""), metadata)
+    host = call.headers.get("host", "")
+    return S3Request(call, exchange, bucket, key, verified, host, metadata, scope["headers"])
 
 
 def metadata_of(headers: list[tuple[bytes, bytes]]) -> Mapping[str, str]:

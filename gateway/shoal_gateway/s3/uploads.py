@@ -18,7 +18,6 @@ from shoal_gateway.s3.completing import (
     chosen_checksum,
     chosen_parts,
     matched,
-    part_number,
     whole_checksum,
 )
 from shoal_gateway.s3.copying import SOURCE, open_source
@@ -26,6 +25,7 @@ from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.listing import TextWriter, text_writer
 from shoal_gateway.s3.object_headers import checksum_headers, content_type, kept_headers, kept_metadata
 from shoal_gateway.s3.objects import checked_key
+from shoal_gateway.s3.part_reads import part_number
 from shoal_gateway.s3.requests import S3Request
 from shoal_gateway.s3.xml import document, element, leaf, leaves, parse
 
