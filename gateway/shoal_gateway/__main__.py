@@ -60,7 +60,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             region=config.s3_region,
         )
         started = asyncio.Event()
-        server = HttpServer(application, listener, on_started=started.set)
+        server = HttpServer(application, listener, on_started=started.set, fast_lane=config.fast_lane)
         async with background(stopping(server, stop)):
             running = asyncio.create_task(server.run_until_stopped())
             await started.wait()

@@ -32,6 +32,8 @@ class GatewayConfiguration:
     """Where HTTP is served; the workers of a host share it."""
     local_reads: bool = True
     """Read objects of targets on this host from their disks; false sends everything over gRPC."""
+    fast_lane: bool = True
+    """Answer plain reads at the socket; false sends every request through the whole application."""
     s3_key_file: Path | None = None
     """The administrator's S3 key, as JSON; without it S3 answers nobody."""
     s3_region: str = DEFAULT_REGION

@@ -13,6 +13,7 @@ from shoal_core.errors import ConfigurationError
 from shoal_core.rpc import beyond_loopback
 from shoal_gateway.app import GatewayApplication
 from shoal_gateway.guard import is_loopback
+from shoal_gateway.http_protocol import GuardedHttpProtocol
 from shoal_gateway.lane.protocol import CONNECTIONS_MAX, LaneProtocol
 
 BACKLOG = 2048
@@ -24,12 +25,18 @@ class HttpServer(uvicorn.Server):
     """Stops when `stop` is called, not by signals: the process has more to close than this."""
 
     def __init__(
-        self, application: GatewayApplication, listener: socket.socket, *, on_started: Callable[[], None]
+        self,
+        application: GatewayApplication,
+        listener: socket.socket,
+        *,
+        on_started: Callable[[], None],
+        fast_lane: bool = True,
     ) -> None:
+        protocol = partial(LaneProtocol, service=application) if fast_lane else GuardedHttpProtocol
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(LaneProtocol, service=application),  # type: ignore[arg-type]  # called as a class is
+                http=protocol,  # type: ignore[arg-type]  # is called as a class is
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -81,6 +88,9 @@ def listening_socket(address: str, *, insecure_anonymous: bool = False) -> socke
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Accepted connections inherit it. asyncio would set it only for sockets made with a protocol number, and
+        # without it an answer in two pieces waits for the client's delayed acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, int(port)))
         listener.setblocking(False)
     except (OSError, OverflowError) as error:

@@ -36,10 +36,9 @@ from shoal_store.ready import ReadyObject
 Headers = list[tuple[bytes, bytes]]
 REST_PERMISSIONS = {method: permission_of(Route(method, OBJECT)) for method in ("GET", "HEAD")}
 S3_PERMISSIONS = {"GET": PERMISSIONS["GetObject"], "HEAD": PERMISSIONS["HeadObject"]}
+S3_ROOT = S3_PREFIX + b"/"
 REST_QUERIES = frozenset({b"", b"provider=ais"})
 PROPS_QUERY = re.compile(rb"(?:provider=ais&)?props=([a-z,-]{0,200})(?:&provider=ais)?")
-FILES_MAX = 64
-"""Descriptors that one answer may hold."""
 
 CONTROLS = bytes(code for code in (*range(32), 127) if code != 9)
 """What would end a header, or is no text."""
@@ -116,8 +115,10 @@ class FastLane:
         return finished("objects", request, found, common + headers, new_request_id().encode())
 
     def _s3_answer(self, request: LaneRequest, common: Headers) -> LaneAnswer | None:
-        raw_path = request.raw_path.removeprefix(S3_PREFIX + b"/").removeprefix(b"/")
-        raw_bucket, _, raw_name = raw_path.partition(b"/")
+        raw_path = request.raw_path
+        if raw_path.startswith(S3_ROOT):
+            raw_path = raw_path[len(S3_PREFIX) :]
+        raw_bucket, _, raw_name = raw_path[1:].partition(b"/")
         if not raw_name or (principal := self._verifier.principal_of(request)) is None:
             return None
         meant = self._meant(raw_bucket, raw_name, S3_PERMISSIONS[request.method], principal=principal)

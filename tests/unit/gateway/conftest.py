@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Sequence
-from dataclasses import replace
-
 import pytest
 from starlette.types import Scope
 
-from shoal_core.access import NO_PERMISSIONS, Permission, Principal, authorize
+from shoal_core.access import NO_PERMISSIONS, Permission, Principal
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole, Mountpath
-from shoal_core.errors import BucketAlreadyExists, BucketNotFound
-from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
+from shoal_core.objects import BucketProperties, BucketReference
 from shoal_core.rpc import Channels
 from shoal_gateway.app import GatewayApplication
 from shoal_gateway.control import Proxies
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.parts import Parts
 from support.asgi import Asking
+from support.memory_buckets import MemoryBuckets
 from support.memory_store import MemoryObjectStore
-
-
-class MemoryBuckets:
-    """Buckets and their control plane in one dictionary."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[BucketReference, Bucket] = {}
-
-    async def resolve(
-        self, reference: BucketReference, *, permission: Permission, principal: Principal
-    ) -> Bucket:
-        if (bucket := self.known(reference, permission=permission, principal=principal)) is None:
-            raise BucketNotFound(f"{reference} does not exist")
-        return bucket
-
-    def known(
-        self, reference: BucketReference, *, permission: Permission, principal: Principal
-    ) -> Bucket | None:
-        authorize(principal, permission, reference)
-        return self._buckets.get(reference)
-
-    def list(self, provider: str = "") -> Sequence[Bucket]:
-        buckets = self._buckets.values()
-        return [each for each in buckets if provider in ("", each.reference.provider)]
-
-    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
-        if reference in self._buckets:
-            raise BucketAlreadyExists(f"{reference} already exists")
-        bucket = Bucket(reference, BucketId(os.urandom(8)), 1, time.time_ns(), properties)
-        self._buckets[reference] = bucket
-        return bucket
-
-    async def update(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
-        bucket = replace(self._buckets[reference], properties=properties)
-        self._buckets[reference] = bucket
-        return bucket
-
-    async def delete(self, reference: BucketReference) -> None:
-        if self._buckets.pop(reference, None) is None:
-            raise BucketNotFound(f"{reference} does not exist")
 
 
 class NamedGuard(LocalGuard):
