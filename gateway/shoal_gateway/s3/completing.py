@@ -14,6 +14,7 @@ from shoal_gateway.s3.checksums import (
     FULL_OBJECT,
     PREFIX,
     TYPE,
+    algorithm_of,
     combined,
     composite,
     decoded,
@@ -26,6 +27,7 @@ from shoal_gateway.s3.xml import Element, malformed
 PART_BYTES_MIN = 5 << 20
 """Of every part but the last."""
 ALGORITHM = f"{PREFIX}algorithm"
+SIZE = "x-amz-mp-object-size"
 MD5_HEX = re.compile(r"[0-9a-f]{32}")
 
 
@@ -94,13 +96,20 @@ def matched(
 
 
 def whole_checksum(upload: UploadInfo, parts: Sequence[PartInfo], request: S3Request) -> dict[str, str]:
-    """The object's checksum as headers, if every part has one of the algorithm; and it is what the client says."""
+    """The object's checksum as headers, if every part has one of the algorithm. Raises S3Error unless it is what the
+    client says, and for one that the client says and that nothing is known of."""
     algorithm = upload.headers.get(ALGORITHM, "crc64nvme").lower()
     name = f"{PREFIX}{algorithm}"
     claimed = request.header(name)
     values = [part.headers.get(name) for part in parts]
     digests = [decoded(value, algorithm) for value in values if value]
-    if len(digests) < len(parts):
+    known = {name} if len(digests) == len(parts) else set[str]()
+    if unknown := {each for each in request.call.headers if algorithm_of(each)} - known:
+        raise S3Error(
+            "InvalidRequest",
+            f"The {min(unknown)} header cannot be verified: the upload and its parts have no checksums of that kind.",
+        )
+    if not known:
         return {}
     kind = upload.headers.get(TYPE, FULL_OBJECT)
     if kind == COMPOSITE:
@@ -113,6 +122,16 @@ def whole_checksum(upload: UploadInfo, parts: Sequence[PartInfo], request: S3Req
             "BadDigest", f"The {algorithm.upper()} you specified did not match the calculated checksum."
         )
     return {name: whole, TYPE: kind}
+
+
+def check_size(parts: Sequence[PartInfo], request: S3Request) -> None:
+    """Against the client's word, if it gave one. Raises S3Error."""
+    claimed, size = request.header(SIZE), sum(part.size for part in parts)
+    if claimed and claimed != str(size):
+        raise S3Error(
+            "InvalidRequest",
+            f"The provided '{SIZE}' header value {claimed[:20]} does not match what was computed: {size}",
+        )
 
 
 def invalid_part(**details: str) -> S3Error:

@@ -15,6 +15,7 @@ from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.checksums import ALGORITHMS, PREFIX, TYPE
 from shoal_gateway.s3.completing import (
     ALGORITHM,
+    check_size,
     chosen_checksum,
     chosen_parts,
     matched,
@@ -170,6 +171,7 @@ class UploadOperations:
             # Perhaps it is complete already, and the client never heard of it: the store knows.
             return Completion(choices, "", {}, preconditions)
         parts = matched(chosen, {part.number: part for part in present})
+        check_size(parts, request)
         headers = whole_checksum(upload, parts, request)
         return Completion(choices, "", headers, preconditions)
 
