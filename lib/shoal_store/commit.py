@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
+from shoal_core.errors import ShoalError
 from shoal_core.objects import NO_PRECONDITIONS, BucketId, ObjectInfo, Preconditions, Version
 from shoal_store.record import Record
 from shoal_store.uploads import Part, Upload
@@ -68,9 +70,15 @@ class Commit(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
+Outcome: TypeAlias = ObjectInfo | ShoalError
+Answer: TypeAlias = Callable[[Outcome], None]
+"""Hears of the outcome, on the event loop. Must not raise."""
+
+
 class Committer(Protocol):
-    async def commit(self, commit: Commit) -> ObjectInfo:
-        """Durable when this returns; nothing has changed when it raises."""
+    def commit(self, commit: Commit) -> Awaitable[ObjectInfo]:
+        """Durable when this is done; nothing has changed when it fails, unless the error says `outcome="unknown"`.
+        The commit is on its way when this returns; who stops waiting does not stop it."""
         ...
 
 

@@ -1,11 +1,8 @@
-"""The committer of an index: one thread that makes versions visible, many writers' in one synced transaction."""
+"""The committer of an index: makes versions visible, many writers' in one synced transaction. See `commit_thread`."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import queue
-import threading
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,14 +22,12 @@ from shoal_core.errors import (
     LeaseLost,
     ObjectNotFound,
     ShoalError,
-    TooBusy,
-    Unavailable,
 )
 from shoal_core.host import boottime_seconds
 from shoal_core.objects import BucketId, ObjectInfo
 from shoal_core.placement import slot_of
 from shoal_store import conditions
-from shoal_store.commit import Commit
+from shoal_store.commit import Answer, Commit, Outcome
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
 from shoal_store.manifest import files_of
@@ -43,8 +38,6 @@ from shoal_store.versions import VersionClock, version_key
 
 GROUPS = Counter("shoal_store_commit_groups_total", "Transactions that committed or refused a group")
 COMMITS = Counter("shoal_store_commits_total", "Commits in them")
-PENDING_MAX = 1024
-GROUP_MAX = 256
 FILE_ID_BYTES = 16
 
 
@@ -60,16 +53,19 @@ class Authority(Protocol):
 
 @dataclass(slots=True)
 class Pending:
+    """A commit that waits for its round."""
+
+    committer: IndexCommitter
     commit: Commit
-    future: asyncio.Future[ObjectInfo]
-    outcome: ObjectInfo | ShoalError | None = None
+    answer: Answer
+    outcome: Outcome | None = None
     retired: Sequence[Path] = ()
     """Files that nothing names any more once the transaction is committed."""
     slot: int = 0
 
 
 class IndexCommitter:
-    """Runs from `start` to `stop`; `submit` may be called from the event loop given at the start."""
+    """Everything that one index is asked to commit. All but the constructor runs in the thread that commits."""
 
     def __init__(
         self, index: Index, *, target: str, authority: Authority, folders: Mapping[str, Path]
@@ -80,60 +76,19 @@ class IndexCommitter:
         self._folders = folders
         self._uploads = UploadCommits(index, folders)
         self._clock = VersionClock(target)
-        self._pending: queue.Queue[Pending | None] = queue.Queue(PENDING_MAX)
-        self._thread = threading.Thread(target=self._run, name=f"committer-{index.mountpath_id}", daemon=True)
         self.keeps_tombstones = False
         """Set while slots of this target are on the move."""
-        self._stopping = False
         self.groups = 0
         self.commits = 0
 
-    def start(self) -> None:
+    def resume_clock(self) -> None:
+        """Go on behind the last version that was given; before the first commit."""
         with self._index.read() as transaction:
             self._clock.raise_to(bytes(transaction.get(b"clock", b"", db=self._index.meta)))
-        self._loop = asyncio.get_running_loop()
-        self._thread.start()
 
-    async def stop(self) -> None:
-        """Finishes what is pending; takes nothing more."""
-        self._stopping = True
-        if self._thread.ident is None:
-            return  # never started
-        await asyncio.to_thread(self._pending.put, None)
-        await asyncio.to_thread(self._thread.join)
-
-    async def commit(self, commit: Commit) -> ObjectInfo:
-        if self._stopping:
-            raise Unavailable(f"{self._target} is stopping: repeat after a pause")
-        pending = Pending(commit, self._loop.create_future())
-        try:
-            self._pending.put_nowait(pending)
-        except queue.Full:
-            raise TooBusy(f"{self._target} has {PENDING_MAX} commits waiting: repeat after a pause") from None
-        return await asyncio.shield(pending.future)
-
-    def _run(self) -> None:
-        while (first := self._pending.get()) is not None:
-            group, more = self._gather(first)
-            committed = self._commit(group)
-            self._loop.call_soon_threadsafe(deliver, group)
-            if committed:
-                self._unlink_retired(group)
-            if not more:
-                return
-
-    def _gather(self, first: Pending) -> tuple[list[Pending], bool]:
-        group = [first]
-        with contextlib.suppress(queue.Empty):
-            while len(group) < GROUP_MAX:
-                pending = self._pending.get_nowait()
-                if pending is None:
-                    return group, False
-                group.append(pending)
-        return group, True
-
-    def _commit(self, group: Sequence[Pending]) -> bool:
-        """Whether the transaction was committed. Every pending commit of the group has its outcome then."""
+    def commit(self, group: Sequence[Pending]) -> bool:
+        """Whether the transaction was committed. Every pending commit of the group has its outcome then, which may
+        be told once `check_still_owner` has looked."""
         committed = False
         try:
             with self._index.write() as transaction:
@@ -143,11 +98,7 @@ class IndexCommitter:
                     self._apply_one(transaction, pending)
                 transaction.put(b"clock", self._clock.last, db=self._index.meta)
             committed = True
-            self._check_still_owner(group)
         except ShoalError as error:
-            if committed:
-                # Whatever failed behind the transaction, its records name the writers' files: they must stay.
-                error.metadata["outcome"] = "unknown"
             fail(group, error)
         except Exception as error:
             fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
@@ -157,8 +108,26 @@ class IndexCommitter:
         COMMITS.inc(len(group))
         return committed
 
+    def check_still_owner(self, group: Sequence[Pending]) -> None:
+        """Right before the answers: a process that was stopped for a while must not speak for an owner that it no
+        longer is."""
+        try:
+            self._check_still_owner(group)
+        except ShoalError as error:
+            # The transaction stands, and its records name the writers' files: they must stay.
+            error.metadata["outcome"] = "unknown"
+            fail(group, error)
+        except Exception as error:
+            fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
+
+    def unlink_retired(self, group: Sequence[Pending]) -> None:
+        """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
+        for pending in group:
+            for path in pending.retired:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+
     def _check_still_owner(self, group: Sequence[Pending]) -> None:
-        """A process that was stopped for a while must not speak for an owner that it no longer is."""
         self._check_lease()
         with self._index.read() as transaction:
             owned = self._index.owned(transaction)
@@ -272,13 +241,6 @@ class IndexCommitter:
     def _location(self) -> str:
         return f"t[{self._target}]:{self._index.mountpath_id}"
 
-    def _unlink_retired(self, group: Sequence[Pending]) -> None:
-        """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
-        for pending in group:
-            for path in pending.retired:
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-
 
 def check_shape(commit: Commit, mountpath_ids: Container[str]) -> None:
     """Gateways send commits as bytes; one that makes no sense must not disturb the others of its group."""
@@ -313,16 +275,3 @@ def fail(group: Sequence[Pending], error: ShoalError) -> None:
     for pending in group:
         if not isinstance(pending.outcome, ShoalError):
             pending.outcome = error
-
-
-def deliver(group: Sequence[Pending]) -> None:
-    """On the event loop: one call for the whole group."""
-    for pending in group:
-        if pending.future.cancelled():
-            continue
-        if isinstance(pending.outcome, ObjectInfo):
-            pending.future.set_result(pending.outcome)
-        else:
-            pending.future.set_exception(
-                pending.outcome or InternalError("a commit ended without an outcome")
-            )

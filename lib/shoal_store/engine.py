@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from shoal_core.errors import Unavailable
+from shoal_core.errors import ShoalError, Unavailable
 from shoal_core.objects import BucketId, ObjectInfo
-from shoal_store.commit import Commit
+from shoal_store.commit import Answer, Commit, Outcome
+from shoal_store.commit_thread import CommitThread
 from shoal_store.committer import Authority, IndexCommitter
 from shoal_store.durability import storage_error
 from shoal_store.identity import prepare_mountpath, read_identity
@@ -61,22 +63,32 @@ class Engine(OpenStore):
             mountpath_id: IndexCommitter(index, target=target, authority=authority, folders=paths)
             for mountpath_id, index in self.indexes.items()
         }
+        self._threads = threads_of(self._committers, paths, target=target)
         self.store = LocalObjectStore(self.reader, self.writer, self, epoch=lambda: 0)
 
     async def start(self) -> None:
-        for committer in self._committers.values():
-            committer.start()
+        for thread in self._distinct_threads():
+            thread.start()
 
     async def stop(self) -> None:
         """Finishes the commits that are pending, then closes."""
-        for committer in self._committers.values():
-            await committer.stop()
+        for thread in self._distinct_threads():
+            await thread.stop()
         self.close()
 
-    async def commit(self, commit: Commit) -> ObjectInfo:
-        """`Committer`: hands the commit to the thread of the index that keeps the name."""
+    def commit(self, commit: Commit) -> asyncio.Future[ObjectInfo]:
+        """`Committer`. The future has every refusal."""
+        future: asyncio.Future[ObjectInfo] = asyncio.get_running_loop().create_future()
+        try:
+            self.submit(commit, partial(settle, future))
+        except ShoalError as error:
+            future.set_exception(error)
+        return future
+
+    def submit(self, commit: Commit, answer: Answer) -> None:
+        """`CommitTaker`: hands the commit to the thread of the disk that keeps the name. Raises InvalidName."""
         mountpath_id = self.mountpaths.of_name(commit.bucket, encode_name(commit.name))
-        return await self._committers[mountpath_id].commit(commit)
+        self._threads[mountpath_id].submit(self._committers[mountpath_id], commit, answer)
 
     async def purge_bucket(self, bucket_id: BucketId) -> AsyncIterator[Purged]:
         """Remove what is left of a bucket that no longer exists, a batch at a time."""
@@ -101,11 +113,36 @@ class Engine(OpenStore):
                 await asyncio.to_thread(sweep_temporary, folder.path)
             await asyncio.sleep(SWEEP_SECONDS)
 
+    def _distinct_threads(self) -> set[CommitThread]:
+        return set(self._threads.values())
+
     @property
     def groups(self) -> tuple[int, int]:
         """Commit groups and commits so far: their ratio is the mean group."""
         committers = self._committers.values()
         return sum(each.groups for each in committers), sum(each.commits for each in committers)
+
+
+def threads_of(
+    committers: Mapping[str, IndexCommitter], paths: Mapping[str, Path], *, target: str
+) -> dict[str, CommitThread]:
+    """The thread for each mountpath: those on the same filesystem share one."""
+    devices = {mountpath_id: path.stat().st_dev for mountpath_id, path in paths.items()}
+    threads = {}
+    for device in set(devices.values()):
+        together = [mountpath_id for mountpath_id in committers if devices[mountpath_id] == device]
+        thread = CommitThread([committers[each] for each in together], name=f"{target}-{together[0]}")
+        threads.update(dict.fromkeys(together, thread))
+    return threads
+
+
+def settle(future: asyncio.Future[ObjectInfo], outcome: Outcome) -> None:
+    if future.done():
+        return  # nobody waits any more
+    if isinstance(outcome, ShoalError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def open_engine(folders: Mapping[str, Path], *, cluster: str, target: str, authority: Authority) -> Engine:

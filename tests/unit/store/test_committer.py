@@ -25,7 +25,7 @@ from shoal_core.errors import (
 from shoal_core.objects import Preconditions, PutRequest, Version
 from shoal_core.placement import SLOTS
 from shoal_store.chunkfile import BLOCK_BYTES
-from shoal_store.committer import GROUP_MAX, PENDING_MAX
+from shoal_store.commit_thread import PENDING_MAX, ROUND_MAX
 from shoal_store.engine import Engine
 from shoal_store.index import READERS_MAX
 from shoal_store.record import Record, decode_record
@@ -45,6 +45,7 @@ from support.engines import (
     stored,
     unstarted_engine,
 )
+from support.waiting import eventually
 
 LARGE = os.urandom(BLOCK_BYTES + 4321)
 
@@ -132,7 +133,7 @@ async def test_compare_and_swap_by_version_loses_no_increment(engine: Engine) ->
 async def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
     engine = unstarted_engine(mountpath_folders(tmp_path, 1))
     await engine.start()
-    names = [f"name-{number}" for number in range(2 * GROUP_MAX)]
+    names = [f"name-{number}" for number in range(2 * ROUND_MAX)]
     infos = await asyncio.gather(*(put(engine, name, name.encode()) for name in names))
     groups, commits = engine.groups
     assert commits == len(names)
@@ -168,20 +169,19 @@ async def test_a_refused_commit_does_not_disturb_the_others_of_its_group(engine:
 async def test_commits_beyond_the_queue_are_refused_at_once_and_leave_no_file(tmp_path: Path) -> None:
     engine = unstarted_engine(mountpath_folders(tmp_path, 1))
     with next(iter(engine.indexes.values())).write():
-        # The committer waits for our transaction, holding at most one group.
         await engine.start()
         written = await engine.writer.write(BUCKET, PutRequest("a"), in_pieces(b"x"))
-        waiting = [
-            asyncio.ensure_future(engine.commit(commit_of(written, f"name-{number}")))
-            for number in range(PENDING_MAX + GROUP_MAX + 1)
-        ]
+        waiting = [engine.commit(commit_of(written, "first"))]
+        # The committer holds the first, and waits for our transaction.
+        await eventually(lambda: engine._threads["mp1"].rounds == 1)
+        waiting += [engine.commit(commit_of(written, f"name-{number}")) for number in range(PENDING_MAX + 1)]
         with pytest.raises(TooBusy, match="repeat"):
             await asyncio.gather(*waiting)
         with pytest.raises(TooBusy):
             await put(engine, "large", LARGE)
         assert stored(tmp_path) == []
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert sum(not isinstance(outcome, TooBusy) for outcome in outcomes) >= PENDING_MAX
+    assert sum(not isinstance(outcome, TooBusy) for outcome in outcomes) == PENDING_MAX + 1
     await engine.stop()
 
 

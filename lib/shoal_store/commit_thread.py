@@ -1,0 +1,95 @@
+"""The thread that commits to a disk: what waits for any of the disk's indexes goes through in one round.
+
+Each index has its own transaction, but a disk syncs for one at a time anyway, and one round wakes one thread, one event
+loop, and sends one message to each gateway. That costs several times what committing one more record does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+
+from shoal_core.errors import InternalError, TooBusy, Unavailable
+from shoal_store.commit import Answer, Commit
+from shoal_store.committer import IndexCommitter, Pending
+
+PENDING_MAX = 1024
+ROUND_MAX = 256
+
+
+class CommitThread:
+    """Runs from `start` to `stop`; `submit` may be called from the event loop given at the start."""
+
+    def __init__(self, committers: Sequence[IndexCommitter], *, name: str) -> None:
+        self._name = name
+        self._committers = committers
+        self._pending: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"committer-{name}", daemon=True)
+        self._stopping = False
+        self.rounds = 0
+        """Begun so far."""
+
+    def start(self) -> None:
+        for committer in self._committers:
+            committer.resume_clock()
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finishes what is pending; takes nothing more."""
+        self._stopping = True
+        if self._thread.ident is None:
+            return  # never started
+        self._pending.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def submit(self, committer: IndexCommitter, commit: Commit, answer: Answer) -> None:
+        """`answer` hears of a refusal at once, of everything else when the round is over."""
+        if self._stopping:
+            answer(Unavailable(f"{self._name} is stopping: repeat after a pause"))
+        elif self._pending.qsize() >= PENDING_MAX:
+            answer(TooBusy(f"{self._name} has {PENDING_MAX} commits waiting: repeat after a pause"))
+        else:
+            self._pending.put(Pending(committer, commit, answer))
+
+    def _run(self) -> None:
+        while (first := self._pending.get()) is not None:
+            together, more = self._gather(first)
+            self._commit(together)
+            if not more:
+                return
+
+    def _gather(self, first: Pending) -> tuple[list[Pending], bool]:
+        """What waits now, and whether there can be more afterwards."""
+        together = [first]
+        while len(together) < ROUND_MAX:
+            try:
+                pending = self._pending.get_nowait()
+            except queue.Empty:
+                break
+            if pending is None:
+                return together, False
+            together.append(pending)
+        return together, True
+
+    def _commit(self, together: Sequence[Pending]) -> None:
+        self.rounds += 1
+        committed = []
+        for committer in self._committers:
+            group = [pending for pending in together if pending.committer is committer]
+            if group and committer.commit(group):
+                committed.append((committer, group))
+        # When all transactions are through, however long that took.
+        for committer, group in committed:
+            committer.check_still_owner(group)
+        self._loop.call_soon_threadsafe(deliver, together)
+        for committer, group in committed:
+            committer.unlink_retired(group)
+
+
+def deliver(together: Sequence[Pending]) -> None:
+    """On the event loop: one call for the whole round."""
+    for pending in together:
+        pending.answer(pending.outcome or InternalError("a commit ended without an outcome"))
