@@ -6,35 +6,10 @@ order, and of names that a delimiter folds into one common prefix only the first
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
-from shoal_store.record import Record
-
-Named = tuple[bytes, Record]
-BATCH_NAMES = 1000
-"""As many as a page usually has: a page then takes one pass."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What follows `start` in a group, in order."""
-
-    group: bytes
-    start: bytes
-    names: Sequence[Named]
-    whole: bool
-    """Whether the group has no more than these."""
-
-    def covers(self, group: bytes, start: bytes) -> bool:
-        """Whether the first name of the group from `start` on is among these, if there is one."""
-        if group != self.group or start < self.start:
-            return False
-        return self.whole or start <= self.names[-1][0]
-
-    def following(self, start: bytes) -> Sequence[Named]:
-        return self.names[bisect_left(self.names, start, key=lambda named: named[0]) :]
+Named = tuple[bytes, bytes]
+"""A name and its sealed record."""
 
 
 def first_names(
@@ -46,12 +21,12 @@ def first_names(
     """
     kept: dict[bytes, Named] = {}
     last = b""
-    for name, record in names:
+    for name, value in names:
         shown = folded(name) or name
         if last and shown > last:
             continue
         if shown not in kept or name < kept[shown][0]:
-            kept[shown] = (name, record)
+            kept[shown] = (name, value)
         if len(kept) > 2 * limit:
             kept = dict(sorted(kept.items())[:limit])
             last = max(kept)

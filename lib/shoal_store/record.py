@@ -41,7 +41,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """Set only when the key does not hold the whole name."""
     upload: str = ""
     """The multipart upload that made it."""
-    version: bytes = b""
+    version: Version = Version(b"")
     sequence: int = 0
     modified_ns: int = 0
     delete_marker: bool = False
@@ -64,7 +64,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
         return ObjectInfo(
             name=name,
             size=self.size,
-            version=Version(self.version),
+            version=self.version,
             sequence=self.sequence,
             etag=self.etag,
             checksum=checksum,

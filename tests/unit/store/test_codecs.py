@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from shoal_core.errors import DataCorrupt, InvalidName
-from shoal_core.objects import BucketId
+from shoal_core.objects import BucketId, Version
 from shoal_store import record as records
 from shoal_store.chunkfile import Birth, ChunkReader, Footer, encode_footer, read_footer
 from shoal_store.chunkwriter import ChunkWriter
@@ -50,7 +50,7 @@ RECORD = Record(
     5,
     "name",
     "ab" * 16,
-    b"v" * 12,
+    Version(b"v" * 12),
     3,
     4,
     False,

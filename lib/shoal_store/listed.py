@@ -1,0 +1,80 @@
+"""What a listing says of its names: many records verified and decoded at once, in a third of the time of one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import xxhash
+
+from shoal_core.decoding import UNDECODABLE
+from shoal_core.objects import BucketId, Checksum, ObjectInfo
+from shoal_store.keys import BUCKET_ID_BYTES, key_of
+from shoal_store.record import FORMAT, Record, decode_record
+from shoal_store.sealed import HEAD_BYTES
+
+Row = tuple[bytes, bytes]
+"""Bucket id ‖ whole name, and the sealed record. Rows of a bucket sort as its names do."""
+
+ARRAY_32 = b"\xdd"
+"""MessagePack's first byte of an array whose length follows in four."""
+
+
+class ListedRecord(Record, array_like=True, frozen=True, gc=False):
+    """A record, decoded in less time: out of sight of the garbage collector, and the chunks, which no listing shows,
+    as they come."""
+
+    chunks: tuple[msgspec.Raw, ...] = ()  # type: ignore[assignment]
+
+
+_decoder = msgspec.msgpack.Decoder(list[ListedRecord])
+
+
+def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
+    """Raises DataCorrupt when one of the records is not what was written under its name."""
+    return [
+        ObjectInfo(
+            row[0][BUCKET_ID_BYTES:].decode(),
+            record.size,
+            record.version,
+            record.sequence,
+            record.etag,
+            Checksum(record.checksum_type, record.checksum_value) if record.checksum_value else None,
+            record.modified_ns,
+            record.content_type,
+            record.metadata,
+            location,
+            record.headers,
+            record.parts,
+        )
+        for row, record, location in zip(rows, decoded(rows), locations, strict=True)
+    ]
+
+
+def decoded(rows: Sequence[Row]) -> Sequence[Record]:
+    """In the order of the rows."""
+    bodies = [value[HEAD_BYTES:] for _, value in rows]
+    if are_sealed(rows, bodies):
+        try:
+            return _decoder.decode(b"".join((ARRAY_32, len(rows).to_bytes(4), *bodies)))
+        except UNDECODABLE:
+            pass
+    # One by one: long names have other keys than these, and of damage it is to be said where it is.
+    return [decode_record(stored_key(row[0]), row[1]) for row in rows]
+
+
+def verify(row: Row) -> None:
+    """Raises DataCorrupt. For rows of which only the name is shown."""
+    decode_record(stored_key(row[0]), row[1])
+
+
+def stored_key(key: bytes) -> bytes:
+    return key_of(BucketId(key[:BUCKET_ID_BYTES]), key[BUCKET_ID_BYTES:])
+
+
+def are_sealed(rows: Sequence[Row], bodies: Sequence[bytes]) -> bool:
+    """Whether each record has its checksum and the format that is known, under a key that holds the whole name."""
+    digest = xxhash.xxh3_64_digest
+    found = [digest(row[0] + body) for row, body in zip(rows, bodies, strict=True)]
+    formats = {value[0] for _, value in rows if value}
+    return found == [value[1:HEAD_BYTES] for _, value in rows] and formats == {FORMAT}
