@@ -6,6 +6,8 @@ The name is taken from the raw path and decoded exactly once; nothing normalises
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 from collections.abc import Awaitable, Callable, Mapping
 
 from shoal_core.errors import (
@@ -37,6 +39,7 @@ from shoal_gateway.rest.object_headers import (
 PREFIX = b"/v1/objects/"
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST", "PATCH")
 ACTION_BYTES_MAX = 1 << 20
+MD5_BYTES = 16
 CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512")
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
@@ -120,7 +123,7 @@ class ObjectRoutes:
             name=call.object_name,
             size=announced_size(call),
             content_type=content_type(call),
-            checksums=announced_checksums(call),
+            checksums=announced_checksums(call) + content_md5(call),
             preconditions=parse_preconditions(call.headers),
         )
         info = await self._parts.objects.put(bucket, request, exchange.body())
@@ -259,6 +262,19 @@ def announced_checksums(call: Call) -> tuple[Checksum, ...]:
             "and ais-checksum-value (hexadecimal)"
         )
     return (Checksum(kind, value),)
+
+
+def content_md5(call: Call) -> tuple[Checksum, ...]:
+    """HTTP's own way to say what the body is (RFC 1864); AIStore overlooks it."""
+    if not (given := call.headers.get("content-md5")):
+        return ()
+    try:
+        digest = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) != MD5_BYTES:
+        raise InvalidArgument("Content-MD5 is not the base64 of 16 bytes: correct it or leave it out")
+    return (Checksum("md5", digest.hex()),)
 
 
 def content_type(call: Call) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from urllib.parse import quote
 
 import pytest
 import xxhash
+from crc32c import crc32c
 
 from support.asgi import Asking
 
@@ -177,6 +180,12 @@ async def test_delete_removes(ask: Asking) -> None:
         {"ais-checksum-type": "xxhash2", "ais-checksum-value": "0" * 16},
         {"ais-checksum-type": "md5", "ais-checksum-value": "0" * 32},
         {"ais-checksum-type": "crc16", "ais-checksum-value": "00"},
+        {"ais-checksum-type": "crc32c", "ais-checksum-value": "0" * 8},
+        {"ais-checksum-type": "sha256", "ais-checksum-value": "0" * 64},
+        {"ais-checksum-type": "sha512", "ais-checksum-value": "0" * 128},
+        {"content-md5": base64.b64encode(hashlib.md5(b"before").digest()).decode()},
+        {"content-md5": "AAAA"},
+        {"content-md5": "x"},
     ],
 )
 async def test_a_broken_upload_leaves_the_old_object(ask: Asking, headers: Mapping[str, str]) -> None:
@@ -186,9 +195,18 @@ async def test_a_broken_upload_leaves_the_old_object(ask: Asking, headers: Mappi
     assert (await ask("GET", f"{URL}/o")).body == b"before"
 
 
-async def test_a_right_checksum_is_accepted(ask: Asking) -> None:
-    value = xxhash.xxh64_hexdigest(b"body").upper()
-    headers = {"ais-checksum-type": "xxhash2", "ais-checksum-value": value}
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ais-checksum-type": "xxhash2", "ais-checksum-value": xxhash.xxh64_hexdigest(b"body").upper()},
+        {"ais-checksum-type": "crc32c", "ais-checksum-value": f"{crc32c(b'body'):08x}"},
+        {"ais-checksum-type": "md5", "ais-checksum-value": hashlib.md5(b"body").hexdigest()},
+        {"ais-checksum-type": "sha256", "ais-checksum-value": hashlib.sha256(b"body").hexdigest()},
+        {"ais-checksum-type": "sha512", "ais-checksum-value": hashlib.sha512(b"body").hexdigest()},
+        {"content-md5": base64.b64encode(hashlib.md5(b"body").digest()).decode()},
+    ],
+)
+async def test_a_right_checksum_is_accepted(ask: Asking, headers: Mapping[str, str]) -> None:
     assert (await ask("PUT", f"{URL}/o", body=b"body", headers=headers)).status == 200
 
 
