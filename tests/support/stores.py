@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import grpc.aio
 
 from shoal.object.v1.object_pb2_grpc import add_ObjectServiceServicer_to_server
 from shoal.object.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
@@ -69,9 +71,14 @@ class KnownBuckets:
 
 @asynccontextmanager
 async def remote_store(
-    folder: Path, store: MultipartStore, *buckets: Bucket, target: str = "t1"
+    folder: Path,
+    store: MultipartStore,
+    *buckets: Bucket,
+    target: str = "t1",
+    through: Callable[[grpc.aio.Channel], grpc.aio.Channel] = lambda channel: channel,
 ) -> AsyncIterator[RemoteObjectStore]:
-    """`store` behind the object service of a node, over mutual TLS, as a gateway reaches it."""
+    """`store` behind the object service of a node, over mutual TLS, as a gateway reaches it; `through` may wrap the
+    channel."""
     authority_folder = folder / "ca"
     exists = (authority_folder / "ca.key").exists()
     authority = (
@@ -95,7 +102,7 @@ async def remote_store(
     await server.start()
     channels = Channels(authority.issue(folder / "certificates" / "g1", "gateway", "g1"))
     try:
-        yield RemoteObjectStore(channels.get(address), peer=target)
+        yield RemoteObjectStore(through(channels.get(address)), peer=target)
     finally:
         await channels.close()
         await server.stop(None)

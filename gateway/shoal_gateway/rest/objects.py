@@ -123,7 +123,7 @@ class ObjectRoutes:
             name=call.object_name,
             size=announced_size(call),
             content_type=content_type(call),
-            checksums=announced_checksums(call) + content_md5(call),
+            checksums=tuple(dict.fromkeys(announced_checksums(call) + content_md5(call))),
             preconditions=parse_preconditions(call.headers),
         )
         info = await self._parts.objects.put(bucket, request, exchange.body())

@@ -204,6 +204,11 @@ async def test_a_broken_upload_leaves_the_old_object(ask: Asking, headers: Mappi
         {"ais-checksum-type": "sha256", "ais-checksum-value": hashlib.sha256(b"body").hexdigest()},
         {"ais-checksum-type": "sha512", "ais-checksum-value": hashlib.sha512(b"body").hexdigest()},
         {"content-md5": base64.b64encode(hashlib.md5(b"body").digest()).decode()},
+        {
+            "content-md5": base64.b64encode(hashlib.md5(b"body").digest()).decode(),
+            "ais-checksum-type": "md5",
+            "ais-checksum-value": hashlib.md5(b"body").hexdigest(),
+        },
     ],
 )
 async def test_a_right_checksum_is_accepted(ask: Asking, headers: Mapping[str, str]) -> None:
