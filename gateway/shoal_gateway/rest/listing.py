@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -56,7 +57,7 @@ class ListMessage(msgspec.Struct, frozen=True):
         return bits
 
 
-class PackedEntry(msgspec.Struct, omit_defaults=True):
+class PackedEntry(msgspec.Struct, omit_defaults=True, gc=False):
     """One name, as the SDK decodes it."""
 
     n: str
@@ -79,7 +80,7 @@ class PackedPage(msgspec.Struct):
     Entries: list[PackedEntry]
 
 
-class NamedEntry(msgspec.Struct, omit_defaults=True):
+class NamedEntry(msgspec.Struct, omit_defaults=True, gc=False):
     """One name in JSON; AIStore writes 64-bit numbers as strings."""
 
     name: str
@@ -210,7 +211,14 @@ PROPERTY_SETTERS: Mapping[str, Callable[[PackedEntry, ObjectInfo], None]] = {
 
 
 def rfc822(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%d %b %y %H:%M UTC")
+    """It has no seconds."""
+    return minute(time_ns // 60_000_000_000)
+
+
+@lru_cache(4096)
+def minute(minutes: int) -> str:
+    """Since 1970. Kept, because the names of a listing were often written together."""
+    return datetime.fromtimestamp(60 * minutes, UTC).strftime("%d %b %y %H:%M UTC")
 
 
 def named_page(page: PackedPage) -> NamedPage:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
-from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
+from shoal_core.objects import Bucket, ListPage, ListQuery
 from shoal_gateway.parts import Parts
 from shoal_gateway.s3.answers import OWNER, answer_xml
 from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import S3Request
-from shoal_gateway.s3.xml import document, element, escaped, leaf
+from shoal_gateway.s3.xml import document, element, escaped_all, leaf
 
 KEYS_MAX = 1000
 URL_SAFE = "/~-_."
@@ -84,6 +85,12 @@ class TextWriter:
     def __call__(self, name: str) -> str:
         return quote(name, safe=URL_SAFE) if self._encoded and not PLAIN.fullmatch(name) else name
 
+    def all(self, names: Sequence[str]) -> Sequence[str]:
+        """Looks at them as one name: most need nothing, and a page has a thousand."""
+        if self._encoded and not PLAIN.fullmatch("".join(names)):
+            return [self(name) for name in names]
+        return names
+
 
 def text_writer(request: S3Request) -> TextWriter:
     encoding = request.parameter("encoding-type")
@@ -104,16 +111,15 @@ def common(request: S3Request, page: ListPage, limit: int) -> list[str]:
 
 
 def contents(page: ListPage, text: TextWriter, *, with_owner: bool) -> list[str]:
+    """One string an entry, and not leaf by leaf: a page has a thousand."""
     tail = f"<StorageClass>STANDARD</StorageClass>{OWNER if with_owner else ''}</Contents>"
-    return [entry(info, text, tail=tail) for info in page.entries]
-
-
-def entry(info: ObjectInfo, text: TextWriter, *, tail: str) -> str:
-    """One string, and not leaf by leaf: a page has a thousand."""
-    return (
-        f"<Contents><Key>{escaped(text(info.name))}</Key><LastModified>{timestamp(info.modified_ns)}</LastModified>"
-        f'<ETag>"{escaped(info.etag)}"</ETag><Size>{info.size}</Size>{tail}'
-    )
+    names = escaped_all(text.all([info.name for info in page.entries]))
+    etags = escaped_all([info.etag for info in page.entries])
+    return [
+        f"<Contents><Key>{name}</Key><LastModified>{timestamp(info.modified_ns)}</LastModified>"
+        f'<ETag>"{etag}"</ETag><Size>{info.size}</Size>{tail}'
+        for info, name, etag in zip(page.entries, names, etags, strict=True)
+    ]
 
 
 def prefixes(page: ListPage, text: TextWriter) -> list[str]:

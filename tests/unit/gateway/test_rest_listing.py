@@ -1,0 +1,49 @@
+"""A page of names in AIStore's forms."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from shoal_core.objects import Checksum, ListPage, ObjectInfo, Version
+from shoal_gateway.rest.listing import (
+    ENTRY_CACHED,
+    ListMessage,
+    PackedEntry,
+    PackedPage,
+    page_entries,
+    rfc822,
+)
+
+INFO = ObjectInfo(
+    "a", 5, Version(bytes(12)), 3, "e", Checksum("md5", "00"), 1_795_449_604_999_999_999, "", {"k": "v"}, "t[t1]:mp1"
+)  # fmt: skip
+TIME = "23 Nov 26 16:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("props", "entry"),
+    [
+        ("", PackedEntry("a", s=5, f=ENTRY_CACHED)),
+        ("name", PackedEntry("a", f=ENTRY_CACHED)),
+        ("name, size,cached", PackedEntry("a", s=5, f=ENTRY_CACHED)),
+        ("name,atime,version", PackedEntry("a", a=TIME, v="3", f=ENTRY_CACHED)),
+        ("checksum,location,copies", PackedEntry("a", cs="00", t="t[t1]:mp1", c=1, f=ENTRY_CACHED)),
+        ("custom", PackedEntry("a", m="ETag=e, k=v", f=ENTRY_CACHED)),
+    ],
+)
+def test_an_entry_has_what_was_asked_for(props: str, entry: PackedEntry) -> None:
+    assert page_entries(ListPage((INFO,), (), ""), ListMessage(props=props), 0) == [entry]
+
+
+def test_a_packed_page_leaves_out_what_is_empty() -> None:
+    packed = msgspec.msgpack.encode(PackedPage("u", "", 0, [PackedEntry("a", f=ENTRY_CACHED)]))
+    assert msgspec.msgpack.decode(packed)["Entries"] == [{"n": "a", "f": ENTRY_CACHED}]
+
+
+@pytest.mark.parametrize("seconds", [0, 59, 60, 1_795_449_599, 1_795_449_600])
+def test_a_time_is_cut_to_minutes(seconds: int) -> None:
+    read = datetime.strptime(rfc822(seconds * 1_000_000_000), "%d %b %y %H:%M UTC").replace(tzinfo=UTC)
+    assert read.timestamp() == seconds // 60 * 60
