@@ -17,7 +17,7 @@ from shoal_core.objects import (
 from shoal_store.commit import Commit, conditions_of
 from shoal_store.keys import encode_name
 from shoal_store.local_uploads import LocalUploads
-from shoal_store.reader import StoredBody
+from shoal_store.stored_body import StoredBody
 from shoal_store.threads import in_thread
 from shoal_store.written_commit import commit_written
 
@@ -54,7 +54,7 @@ class LocalObjectStore(LocalUploads):
     async def head(
         self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> ObjectInfo:
-        return self._reader.head(bucket, name, preconditions)
+        return await self._reader.head(bucket, name, preconditions)
 
     async def delete(
         self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS

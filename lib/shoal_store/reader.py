@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import xxhash
 
 from shoal_core.errors import DataCorrupt, ObjectNotFound, RangeNotSatisfiable
 from shoal_core.objects import (
-    FRAME_BYTES,
     Bucket,
     ByteRange,
     ListPage,
@@ -28,8 +27,10 @@ from shoal_store.listing import list_page
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import FileRange, ReadyObject, chunk_ranges, close_files, is_cached
 from shoal_store.record import Record, decode_record
+from shoal_store.stored_body import OpenPart, StoredBody, close_parts
 from shoal_store.threads import in_thread
 from shoal_store.uploads_read import UploadReader
+from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
 ATTEMPTS_LEFT = tuple(reversed(range(10)))
@@ -42,10 +43,11 @@ class StoreReader:
         self._indexes = indexes
         self._target = target
         self._window = VerifiedWindow()
+        self._warmth = Warmth()
         self.uploads = UploadReader(mountpaths, indexes, target=target)
 
-    def head(self, bucket: Bucket, name: str, preconditions: Preconditions) -> ObjectInfo:
-        record, _, location = self._find(bucket, name, with_payload=False)
+    async def head(self, bucket: Bucket, name: str, preconditions: Preconditions) -> ObjectInfo:
+        record, _, location = await self._warmth.look(lambda: self._find(bucket, name, with_payload=False))
         conditions.check(preconditions, record, reading=True)
         return record.info(name, location)
 
@@ -53,34 +55,25 @@ class StoreReader:
         self, bucket: Bucket, name: str, range: RangeRequest | None, preconditions: Preconditions
     ) -> StoredBody:
         for attempt in ATTEMPTS_LEFT:
-            record, payload, location = self._find(bucket, name, with_payload=True)
+            record, payload, location = await self._warmth.look(
+                lambda: self._find(bucket, name, with_payload=True)
+            )
             conditions.check(preconditions, record, reading=True)
             wanted = None if range is None else range.resolve(record.size)
             if range is not None and wanted is None:
                 raise RangeNotSatisfiable(
                     f"the range lies outside the object's {record.size} bytes", size=str(record.size)
                 )
-            readers: list[ChunkReader] = []
             try:
-                if record.chunks:
-                    await in_thread(self._open_chunks, record, readers)
+                parts = await self._open_parts(record, wanted, f"{bucket.reference}/{name}")
             except FileNotFoundError as error:
-                close_all(readers)
                 if not attempt:
                     raise DataCorrupt(
                         f"a chunk file of {bucket.reference}/{name} is missing: run `shoal fsck`"
                     ) from error
                 continue
-            except OSError as error:
-                close_all(readers)
-                raise storage_error(
-                    error, f"cannot open a chunk file of {bucket.reference}/{name}"
-                ) from error
-            except BaseException:
-                close_all(readers)
-                raise
             window = None if bucket.properties.verify == "always" else self._window
-            return StoredBody(record.info(name, location), wanted, record, payload, readers, window)
+            return StoredBody(record.info(name, location), wanted, payload, parts, window)
         raise AssertionError("the last attempt returns or raises")
 
     def ready(
@@ -90,7 +83,10 @@ class StoreReader:
 
         Raises ObjectNotFound, DataCorrupt, StaleEpoch and InvalidName. Whoever gets files closes them.
         """
+        if not self._warmth.is_warm:
+            return None
         record, payload, location = self._find(bucket, name, with_payload=with_bytes)
+        self._warmth.looked()
         wanted = None if range is None else range.resolve(record.size)
         if range is not None and wanted is None:
             return None
@@ -150,68 +146,33 @@ class StoreReader:
                     )
         return record, payload, f"t[{self._target}]:{index.mountpath_id}"
 
-    def _open_chunks(self, record: Record, readers: list[ChunkReader]) -> None:
-        """Adds to `readers`, which the caller closes."""
-        for chunk in record.chunks:
-            path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
-            readers.append(ChunkReader(path, blocks_checksum=chunk.blocks_checksum))
-            if readers[-1].footer.length != chunk.length:
-                raise DataCorrupt("a chunk file has another length than its record says: run `shoal fsck`")
+    async def _open_parts(self, record: Record, wanted: ByteRange | None, what: str) -> list[OpenPart]:
+        """Of the chunks that the range touches, all before the first byte leaves: an open file outlives its name.
 
-
-def close_all(readers: list[ChunkReader]) -> None:
-    for reader in readers:
-        reader.close()
-
-
-class StoredBody:
-    """`ObjectBody` over a record's payload or chunk files."""
-
-    def __init__(
-        self,
-        info: ObjectInfo,
-        range: ByteRange | None,
-        record: Record,
-        payload: bytes,
-        readers: list[ChunkReader],
-        window: VerifiedWindow | None,
-    ) -> None:
-        self.info = info
-        self.range = range
-        self._record = record
-        self._payload = payload
-        self._readers = readers
-        self._window = window
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        start, length = (self.range.offset, self.range.length) if self.range else (0, self.info.size)
-        if self._record.inline:
-            if length:
-                yield self._payload[start : start + length]
-            return
-        begin = 0
-        for reader in self._readers:
-            end = begin + reader.footer.length
-            offset, stop = max(start, begin) - begin, min(start + length, end) - begin
-            while offset < stop:
-                block_end = (offset // reader.footer.block_bytes + 1) * reader.footer.block_bytes
-                piece = min(stop, block_end, offset + FRAME_BYTES) - offset
-                yield await in_thread(self._read, reader, offset, piece)
-                offset += piece
-            begin = end
-
-    def _read(self, reader: ChunkReader, offset: int, length: int) -> bytes:
-        block, file_id = offset // reader.footer.block_bytes, reader.footer.chunk_id
-        known = self._window is not None and self._window.holds(file_id, block)
+        Raises FileNotFoundError when the version was replaced meanwhile.
+        """
+        parts: list[OpenPart] = []
+        if not record.chunks:
+            return parts
+        start, length = (wanted.offset, wanted.length) if wanted else (0, record.size)
         try:
-            data = reader.read(offset, length, verify=not known)
+            await in_thread(self._open_chunks, record, start, length, parts)
+        except FileNotFoundError:
+            close_parts(parts)
+            raise
         except OSError as error:
-            raise storage_error(error, f"cannot read chunk file {file_id.hex()}") from error
-        if len(data) != length:
-            raise DataCorrupt("a chunk file is shorter than its record says: run `shoal fsck`")
-        if self._window is not None and not known:
-            self._window.add(file_id, block, block_bytes=reader.footer.block_bytes)
-        return data
+            close_parts(parts)
+            raise storage_error(error, f"cannot open a chunk file of {what}") from error
+        except BaseException:
+            close_parts(parts)
+            raise
+        return parts
 
-    async def close(self) -> None:
-        close_all(self._readers)
+    def _open_chunks(self, record: Record, start: int, length: int, parts: list[OpenPart]) -> None:
+        """Adds to `parts`, which the caller closes. Blocks."""
+        for chunk, offset, end in chunk_ranges(record.chunks, start, length):
+            path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
+            reader = ChunkReader(path, blocks_checksum=chunk.blocks_checksum)
+            parts.append(OpenPart(reader, offset, end))
+            if reader.footer.length != chunk.length:
+                raise DataCorrupt("a chunk file has another length than its record says: run `shoal fsck`")

@@ -15,10 +15,11 @@ import pytest
 from shoal_core.errors import DataCorrupt, ObjectNotFound, RangeNotSatisfiable, StaleEpoch, Unavailable
 from shoal_core.objects import FRAME_BYTES, NO_PRECONDITIONS, Bucket, BucketProperties, RangeRequest
 from shoal_core.placement import SLOTS
-from shoal_store.chunkfile import BLOCK_BYTES, ChunkReader
+from shoal_store.chunkfile import BLOCK_BYTES
 from shoal_store.engine import Engine
 from shoal_store.reader import StoreReader
 from shoal_store.record import Record
+from shoal_store.stored_body import OpenPart
 from shoal_store.window import WINDOW_ENTRIES_MAX, VerifiedWindow
 from support.engines import BUCKET, get, put, put_in_chunks, running_engine, settled, stored
 
@@ -259,10 +260,10 @@ class OvertakenReader(StoreReader):
         super().__init__(engine.mountpaths, engine.indexes, target="t1")
         self.looked_up, self.go_on = threading.Event(), threading.Event()
 
-    def _open_chunks(self, record: Record, readers: list[ChunkReader]) -> None:
+    def _open_chunks(self, record: Record, start: int, length: int, parts: list[OpenPart]) -> None:
         self.looked_up.set()
         assert self.go_on.wait(10)
-        super()._open_chunks(record, readers)
+        super()._open_chunks(record, start, length, parts)
 
 
 @pytest.mark.parametrize("new", [b"small now", LARGE[::-1]])
@@ -311,3 +312,13 @@ async def test_an_object_of_a_slot_that_is_not_held_is_not_read(engine: Engine) 
     assert caught.value.metadata["epoch"] == "2"
     with pytest.raises(StaleEpoch):
         await engine.store.head(BUCKET, "a")
+
+
+async def test_a_range_opens_only_the_chunks_that_it_touches(engine: Engine) -> None:
+    written = await put_in_chunks(engine, "a", LARGE, BLOCK_BYTES)
+    for path in (written.files[0], written.files[2]):
+        path.unlink()
+    second = RangeRequest(BLOCK_BYTES, 2 * BLOCK_BYTES - 1)
+    assert await get(engine, "a", second) == LARGE[BLOCK_BYTES : 2 * BLOCK_BYTES]
+    with pytest.raises(DataCorrupt):
+        await get(engine, "a", RangeRequest(BLOCK_BYTES - 1, BLOCK_BYTES))
