@@ -15,6 +15,7 @@ from shoal_cli import (
     downloads,
     environment,
     fsck,
+    jobs,
     objects,
     status,
     up,
@@ -32,6 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     downloads,
     objects,
     fsck,
+    jobs,
     certificates,
     configuration,
 )

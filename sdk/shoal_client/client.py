@@ -25,6 +25,7 @@ from shoal.bucket.v1.bucket_pb2 import (
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal_client.bucket import BucketClient
 from shoal_client.cluster import FollowedClusterMap, proxy_is_control_plane
+from shoal_client.jobs import JobsClient
 from shoal_client.remote import RemoteObjectStore
 from shoal_client.routed import RoutedObjectStore
 from shoal_core import messages
@@ -68,6 +69,7 @@ class ShoalClient:
         self._channels = Channels(self._tls)
         channel = self._channels.get(self._address)
         self._buckets = BucketServiceStub(channel)
+        self._jobs = JobsClient(channel, peer=self._peer)
         self._cluster = FollowedClusterMap(channel, peer=self._peer)
         try:
             await self._cluster.start()
@@ -94,6 +96,11 @@ class ShoalClient:
     def cluster_map(self) -> ClusterMap:
         """Members and placement as last heard from the proxy."""
         return self._cluster.current
+
+    @property
+    def jobs(self) -> JobsClient:
+        """What works in the background: purges of removed buckets, scrubs."""
+        return self._jobs
 
     @property
     def objects(self) -> MultipartStore:
