@@ -1,7 +1,8 @@
 """The long-lived stream on which this gateway hands records to a target of its host, which alone commits.
 
-While one message is being written, new commits gather; they leave together in the next one. So many
-writers cost few messages, and the target commits their records in few transactions.
+A commit leaves at once when no other is unanswered. While one is, new commits gather, and leave together when an answer
+comes: the target is busy anyway, and a message costs more than a record. So many writers cost few messages, and the
+target commits their records in few rounds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ MESSAGE_BYTES_TARGET = 1 << 20
 PENDING_MAX = 1024
 CONNECT_SECONDS_MAX = 5.0
 COMMIT_SECONDS_MAX = 30.0
+EXPIRY_SECONDS = 1.0
+"""Between two looks for commits that took too long."""
+HOLD_SECONDS_MAX = 0.005
+"""How long a commit waits for the answer of another at most: that one may be held up by another disk."""
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 0.5
 
@@ -41,8 +46,11 @@ Stream = grpc.aio.StreamStreamCall[CommitRequest, CommitResponse]
 class Pending:
     """One commit on its way."""
 
-    entry: CommitEntry
+    sequence: int
+    commit: bytes
     answer: asyncio.Future[ObjectInfo]
+    deadline: float
+    """On the event loop's clock."""
     sent: bool = False
 
 
@@ -57,6 +65,11 @@ class CommitStream:
         self._pending: dict[int, Pending] = {}
         self._unsent: deque[Pending] = deque()
         self._wake = asyncio.Event()
+        """There is something that may leave."""
+        self._unanswered = 0
+        """Sent on this connection."""
+        self._hold: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
         self._tried = asyncio.Event()
@@ -71,6 +84,7 @@ class CommitStream:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+        self._disconnect()
 
     async def wait_first_connection(self) -> None:
         """Returns when the first attempt to connect has succeeded or failed; later ones are not waited for."""
@@ -85,29 +99,51 @@ class CommitStream:
                 peer=self._target,
             )
 
-    async def commit(self, commit: Commit) -> ObjectInfo:
-        """Raises what the target answers. A commit that was sent and not answered may have happened: the
+    def commit(self, commit: Commit) -> asyncio.Future[ObjectInfo]:
+        """Fails with what the target answers. A commit that was sent and not answered may have happened: the
         error then carries the metadata `outcome="unknown"`, and the files that it names must stay."""
-        self.require_connected()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[ObjectInfo] = loop.create_future()
+        try:
+            self.require_connected()
+            self._require_room()
+        except ShoalError as error:
+            answer.set_exception(error)
+            return answer
+        now = loop.time()
+        pending = Pending(next(self._sequences), encode_commit(commit), answer, now + COMMIT_SECONDS_MAX)
+        self._pending[pending.sequence] = pending
+        self._unsent.append(pending)
+        if self._expiry is None:
+            self._expiry = loop.call_at(now + EXPIRY_SECONDS, self._expire)
+        if not self._unanswered:
+            self._wake.set()
+        elif self._hold is None:
+            self._hold = loop.call_at(now + HOLD_SECONDS_MAX, self._wake.set)
+        return answer
+
+    def _require_room(self) -> None:
         if len(self._pending) >= PENDING_MAX:
             raise TooBusy(f"{PENDING_MAX} writes wait for target {self._target} already: repeat shortly")
-        sequence = next(self._sequences)
-        entry = CommitEntry(sequence=sequence, commit=encode_commit(commit))
-        pending = Pending(entry, asyncio.get_running_loop().create_future())
-        self._pending[sequence] = pending
-        self._unsent.append(pending)
-        self._wake.set()
-        try:
-            async with asyncio.timeout(COMMIT_SECONDS_MAX):
-                return await pending.answer
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"target {self._target} did not commit within {COMMIT_SECONDS_MAX:g} s; "
-                "the write may yet happen",
-                outcome="unknown",
-            ) from error
-        finally:
-            self._pending.pop(sequence, None)
+
+    def _expire(self) -> None:
+        """One timer for all commits: they came in the order in which they time out."""
+        loop = asyncio.get_running_loop()
+        self._expiry = None
+        while self._pending:
+            pending = next(iter(self._pending.values()))
+            if loop.time() < pending.deadline:
+                self._expiry = loop.call_later(EXPIRY_SECONDS, self._expire)
+                return
+            del self._pending[pending.sequence]
+            if not pending.answer.done():
+                pending.answer.set_exception(self._too_slow())
+
+    def _too_slow(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"target {self._target} did not commit within {COMMIT_SECONDS_MAX:g} s; the write may yet happen",
+            outcome="unknown",
+        )
 
     async def _run(self) -> None:
         pause_seconds = PAUSE_SECONDS_MIN
@@ -149,7 +185,11 @@ class CommitStream:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._hold is not None:
+                self._hold.cancel()
+                self._hold = None
             while entries := self._next_entries():
+                self._unanswered += len(entries)
                 await stream.write(CommitRequest(entries=entries))
 
     def _next_entries(self) -> list[CommitEntry]:
@@ -159,14 +199,18 @@ class CommitStream:
             pending = self._unsent.popleft()
             if pending.answer.done():
                 # Its writer has given up before it left.
+                self._pending.pop(pending.sequence, None)
                 continue
             pending.sent = True
-            entries.append(pending.entry)
-            size += len(pending.entry.commit)
+            entries.append(CommitEntry(sequence=pending.sequence, commit=pending.commit))
+            size += len(pending.commit)
         return entries
 
     async def _read_all(self, stream: Stream) -> None:
         while isinstance(response := await stream.read(), CommitResponse):
+            self._unanswered -= len(response.results)
+            if self._unsent:
+                self._wake.set()
             for result in response.results:
                 self._answer(result)
         # Raises the status with which the target ended the stream, if it was not a clean end.
@@ -175,7 +219,7 @@ class CommitStream:
             raise OwnerUnreachable(f"target {self._target} ended the commit stream: {await stream.details()}")
 
     def _answer(self, result: CommitResult) -> None:
-        pending = self._pending.get(result.sequence)
+        pending = self._pending.pop(result.sequence, None)
         if pending is None or pending.answer.done():
             return
         if result.WhichOneof("outcome") == "info":
@@ -189,8 +233,14 @@ class CommitStream:
         for pending in self._pending.values():
             if not pending.answer.done():
                 pending.answer.set_exception(self._lost(pending))
+        self._pending.clear()
         self._unsent.clear()
+        self._unanswered = 0
         self._wake.clear()
+        for timer in (self._hold, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        self._hold = self._expiry = None
 
     def _lost(self, pending: Pending) -> OwnerUnreachable:
         if pending.sent:

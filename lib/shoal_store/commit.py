@@ -82,6 +82,14 @@ class Committer(Protocol):
         ...
 
 
+class CommitTaker(Protocol):
+    """As `Committer`, for many commits at once: a future for each would cost more than the rest of taking it."""
+
+    def submit(self, commit: Commit, answer: Answer) -> None:
+        """Raises ShoalError for what cannot even be taken; `answer` hears of everything else, maybe at once."""
+        ...
+
+
 def conditions_of(preconditions: Preconditions) -> Conditions:
     return Conditions(
         preconditions.if_match,

@@ -11,10 +11,16 @@ import queue
 import threading
 from collections.abc import Sequence
 
+from prometheus_client import Counter
+
 from shoal_core.errors import InternalError, TooBusy, Unavailable
 from shoal_store.commit import Answer, Commit
 from shoal_store.committer import IndexCommitter, Pending
 
+GROUPS = Counter("shoal_store_commit_groups_total", "Transactions that committed or refused a group")
+COMMITS = Counter("shoal_store_commits_total", "Commits in them")
+COUNT_SECONDS = 0.5
+"""Between two additions to the counters: one in each round would take a tenth of its time."""
 PENDING_MAX = 1024
 ROUND_MAX = 256
 
@@ -30,6 +36,8 @@ class CommitThread:
         self._stopping = False
         self.rounds = 0
         """Begun so far."""
+        self._groups_counted = self._commits_counted = 0
+        self._counting = False
 
     def start(self) -> None:
         for committer in self._committers:
@@ -44,6 +52,7 @@ class CommitThread:
             return  # never started
         self._pending.put(None)
         await asyncio.to_thread(self._thread.join)
+        self._count()
 
     def submit(self, committer: IndexCommitter, commit: Commit, answer: Answer) -> None:
         """`answer` hears of a refusal at once, of everything else when the round is over."""
@@ -84,12 +93,24 @@ class CommitThread:
         # When all transactions are through, however long that took.
         for committer, group in committed:
             committer.check_still_owner(group)
-        self._loop.call_soon_threadsafe(deliver, together)
+        self._loop.call_soon_threadsafe(self._deliver, together)
         for committer, group in committed:
             committer.unlink_retired(group)
 
+    def _deliver(self, together: Sequence[Pending]) -> None:
+        """On the event loop: one call for the whole round."""
+        for pending in together:
+            pending.answer(pending.outcome or InternalError("a commit ended without an outcome"))
+        if not self._counting:
+            self._counting = True
+            self._loop.call_later(COUNT_SECONDS, self._count)
 
-def deliver(together: Sequence[Pending]) -> None:
-    """On the event loop: one call for the whole round."""
-    for pending in together:
-        pending.answer(pending.outcome or InternalError("a commit ended without an outcome"))
+    def _count(self) -> None:
+        self._counting = False
+        groups, commits = (
+            sum(each.groups for each in self._committers),
+            sum(each.commits for each in self._committers),
+        )
+        GROUPS.inc(groups - self._groups_counted)
+        COMMITS.inc(commits - self._commits_counted)
+        self._groups_counted, self._commits_counted = groups, commits

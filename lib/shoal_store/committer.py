@@ -12,7 +12,6 @@ from typing import Protocol
 import lmdb
 import msgspec
 import xxhash
-from prometheus_client import Counter
 
 from shoal_core.errors import (
     BucketNotFound,
@@ -36,8 +35,6 @@ from shoal_store.tombstones import Tombstone, encode_tombstone
 from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
 from shoal_store.versions import VersionClock, version_key
 
-GROUPS = Counter("shoal_store_commit_groups_total", "Transactions that committed or refused a group")
-COMMITS = Counter("shoal_store_commits_total", "Commits in them")
 FILE_ID_BYTES = 16
 
 
@@ -104,8 +101,6 @@ class IndexCommitter:
             fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
         self.groups += 1
         self.commits += len(group)
-        GROUPS.inc()
-        COMMITS.inc(len(group))
         return committed
 
     def check_still_owner(self, group: Sequence[Pending]) -> None:
@@ -136,7 +131,10 @@ class IndexCommitter:
                 for pending in group
                 if isinstance(pending.outcome, ObjectInfo) and not owned.holds(pending.slot)
             ]
-        fail(lost, LeaseLost(f"{self._target} lost the slot while it committed: repeat", outcome="unknown"))
+        if lost:
+            fail(
+                lost, LeaseLost(f"{self._target} lost the slot while it committed: repeat", outcome="unknown")
+            )
 
     def _check_lease(self) -> None:
         if boottime_seconds() >= self._authority.deadline():

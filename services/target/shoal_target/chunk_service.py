@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 from google.rpc import status_pb2
 
@@ -14,7 +15,7 @@ from shoal_core.error_table import to_status
 from shoal_core.errors import InternalError, InvalidArgument, ShoalError
 from shoal_core.rpc import Context
 from shoal_core.telemetry import get_logger
-from shoal_store.commit import Commit, Committer, decode_commit, encode_info
+from shoal_store.commit import Commit, CommitTaker, Outcome, decode_commit, encode_info
 
 ENTRIES_MAX = 256
 """In one message, either way."""
@@ -26,8 +27,8 @@ IN_FLIGHT_MAX = 1024
 class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
     """Streams end by themselves once `stopping` is set and everything received has been answered."""
 
-    def __init__(self, committer: Committer, *, node: str, stopping: asyncio.Event) -> None:
-        self._committer = committer
+    def __init__(self, taker: CommitTaker, *, node: str, stopping: asyncio.Event) -> None:
+        self._taker = taker
         self._node = node
         self._stopping = stopping
 
@@ -36,7 +37,7 @@ class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
     ) -> AsyncIterator[chunk_pb2.CommitResponse]:
         # Headers at once: by them the gateway knows that this target is there.
         await context.send_initial_metadata(())
-        stream = CommitStream(self._committer, node=self._node)
+        stream = CommitStream(self._taker, node=self._node)
         reader = asyncio.create_task(stream.read(request_iterator))
         stopper = asyncio.create_task(cancel_when(self._stopping, reader))
         try:
@@ -52,11 +53,11 @@ class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
 class CommitStream:
     """What one gateway process sent and has still to be answered."""
 
-    def __init__(self, committer: Committer, *, node: str) -> None:
-        self._committer = committer
+    def __init__(self, taker: CommitTaker, *, node: str) -> None:
+        self._taker = taker
         self._node = node
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
-        self._open: set[asyncio.Task[None]] = set()
+        self._open = 0
         self._answers: list[chunk_pb2.CommitResult] = []
         self._wake = asyncio.Event()
         self._ended = False
@@ -86,23 +87,23 @@ class CommitStream:
         return batch
 
     def _start(self, entry: chunk_pb2.CommitEntry) -> None:
-        # Not cancelled with the stream: what was received is committed whether or not anybody hears of it.
-        task = asyncio.create_task(self._commit(entry))
-        self._open.add(task)
-        task.add_done_callback(self._done)
+        # Not stopped with the stream: what was received is committed whether or not anybody hears of it.
+        self._open += 1
+        answer = partial(self._answer, entry.sequence)
+        try:
+            self._taker.submit(decoded(entry), answer)
+        except Exception as error:
+            answer(error)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._open.discard(task)
+    def _answer(self, sequence: int, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            result = chunk_pb2.CommitResult(sequence=sequence, error=self._worded(outcome))
+        else:
+            result = chunk_pb2.CommitResult(sequence=sequence, info=encode_info(outcome))
+        self._answers.append(result)
+        self._open -= 1
         self._room.release()
         self._wake.set()
-
-    async def _commit(self, entry: chunk_pb2.CommitEntry) -> None:
-        try:
-            info = await self._committer.commit(decoded(entry))
-            result = chunk_pb2.CommitResult(sequence=entry.sequence, info=encode_info(info))
-        except Exception as error:
-            result = chunk_pb2.CommitResult(sequence=entry.sequence, error=self._worded(error))
-        self._answers.append(result)
 
     def _worded(self, error: Exception) -> status_pb2.Status:
         if not isinstance(error, ShoalError):
