@@ -8,159 +8,31 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shoal_core.access import LOCAL_ADMINISTRATOR, Permission
-from shoal_core.cluster_map import ClusterMap, Member, MemberRole
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, PutRequest, RangeRequest
-from shoal_core.rpc import Channels
-from shoal_core.s3_keys import AccessKey, AccessKeys
-from shoal_gateway.app import GatewayApplication
-from shoal_gateway.control import Proxies
-from shoal_gateway.guard import LocalGuard
-from shoal_gateway.http_server import HttpServer, listening_socket
-from shoal_gateway.lane.lane import FastLane, Headers, LaneAnswer
 from shoal_gateway.parts import Parts
 from shoal_store.engine import Engine
 from shoal_store.ready import close_files, is_cached
 from support.engines import commit_of, get, in_pieces, put, running_engine
-from support.lane_requests import Generator, Signed
+from support.lane_doors import door, outcome, parts_of
+from support.lane_requests import Generator
 from support.memory_buckets import MemoryBuckets
-from support.s3_signing import ACCESS_KEY, REGION, SECRET
 from support.waiting import eventually
 
 REQUESTS = int(os.environ.get("SHOAL_LANE_REQUESTS", "100000"))
-SECONDS_MAX = 10
 NAMES = {
     "plain": 0, "one": 1, "a/b/c.bin": 4096, "inline-border": 16 << 10, "first-file": (16 << 10) + 1, "64k": 65_536,
     "mega": (1 << 20) + 3, "chunks": 3 * (1 << 20), "space in it": 100, "plus+plus": 101, "percent%20": 102,
     "caf\u00e9/\u65e5\u672c": 103, "a//b": 104, "../up": 105, ".": 106, "x" * 500: 107, "'quotes\"": 108, "tilde~": 109,
     "trailing/": 110, "semi;colon": 111, "amp&ersand=": 112, "question?": 113, "hash#": 114,
 }  # fmt: skip
-VARYING = (
-    (re.compile(rb'"remote_addr":"[^"]*"'), b'"remote_addr":""'),
-    (re.compile(rb"<RequestId>[^<]*</RequestId>"), b"<RequestId/>"),
-    # Errors name the age of a signature to no more than the second that they were looked at.
-    (re.compile(rb"<ServerTime>[^<]*</ServerTime>"), b"<ServerTime/>"),
-)
-
-
-class CountingLane(FastLane):
-    """Knows how many requests took the lane."""
-
-    taken = 0
-
-    def answer(self, data: bytes, *, peer: str, common: Headers) -> LaneAnswer | None:
-        answer = super().answer(data, peer=peer, common=common)
-        self.taken += answer is not None
-        return answer
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One answer, without what differs between any two answers."""
-
-    status: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    body: bytes = b""
-
-
-@dataclass
-class Door:
-    """One server of the two, and a connection to it that is kept as long as it lasts."""
-
-    port: int
-    lane: CountingLane
-    server: HttpServer
-    _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(default=None)
-
-    async def ask(self, requests: Sequence[Signed], cuts: Sequence[int]) -> list[Outcome]:
-        """All requests at once, in packets cut at `cuts`; fewer outcomes when the connection ended early."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self.port)
-        reader, writer = self._streams
-        data = b"".join(request.encoded() for request in requests)
-        for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
-            writer.write(data[start:end])
-            for _ in range(3 if cuts else 0):
-                await asyncio.sleep(0)
-        outcomes = []
-        try:
-            async with asyncio.timeout(SECONDS_MAX):
-                for request in requests:
-                    outcomes.append(await outcome(reader, is_head=request.method == "HEAD"))
-                    if (b"connection", b"close") in outcomes[-1].headers:
-                        await self.close()
-                        return outcomes
-        except (asyncio.IncompleteReadError, ConnectionError):
-            outcomes.append(Outcome(b"HTTP/1.1 closed"))
-            await self.close()
-        except TimeoutError:
-            outcomes.append(Outcome(b"HTTP/1.1 silence"))
-            await self.close()
-        return outcomes
-
-    async def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].transport.abort()
-            self._streams = None
-            await asyncio.sleep(0)
-
-
-async def outcome(reader: asyncio.StreamReader, *, is_head: bool) -> Outcome:
-    head = await reader.readuntil(b"\r\n\r\n")
-    status, *lines = head[:-4].split(b"\r\n")
-    headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
-    found = dict(headers)
-    length = (
-        0 if is_head or status.split()[1] in (b"304", b"204") else int(found.get(b"content-length", b"0"))
-    )
-    body = await reader.readexactly(length)
-    for pattern, fixed in VARYING:
-        body = pattern.sub(fixed, body)
-    errors = b"content-type" in found and status.split()[1] >= b"400"
-    varying = {b"date", b"x-request-id", b"x-amz-request-id", b"hdr-error"} | (
-        {b"content-length"} if errors else set()
-    )
-    return Outcome(status, tuple((name, value) for name, value in headers if name not in varying), body)
-
-
-@asynccontextmanager
-async def door(
-    parts: Parts, *, fast_lane: bool = True, requests_max: int = 8, idle_timeout_seconds: float = 5
-) -> AsyncIterator[Door]:
-    listener = listening_socket("127.0.0.1:0")
-    port = listener.getsockname()[1]
-    guard = LocalGuard(port=port)
-    keys = AccessKeys([AccessKey(ACCESS_KEY, SECRET.encode(), LOCAL_ADMINISTRATOR)])
-    application = GatewayApplication(
-        parts,
-        guard,
-        requests_max=requests_max,
-        idle_timeout_seconds=idle_timeout_seconds,
-        keys=keys,
-        region=REGION,
-    )
-    lane = CountingLane(parts, guard, keys=keys, region=REGION)
-    application.lane = lane
-    started = asyncio.Event()
-    server = HttpServer(application, listener, on_started=started.set, fast_lane=fast_lane)
-    running = asyncio.create_task(server.run_until_stopped())
-    await started.wait()
-    found = Door(port, lane, server)
-    try:
-        yield found
-    finally:
-        await found.close()
-        server.stop()
-        await running
 
 
 async def filled(engine: Engine, bucket: Bucket) -> None:
@@ -183,21 +55,6 @@ async def filled(engine: Engine, bucket: Bucket) -> None:
         await opened.close()
 
 
-def parts_of(engine: Engine, buckets: MemoryBuckets) -> Parts:
-    members = (Member("t1", MemberRole.TARGET, alive=True, weight=1.0),)
-    cluster = ClusterMap("test-cluster", 17, 1, members, 1_700_000_000_000_000_000)
-    return Parts(
-        engine.store,
-        buckets,
-        buckets,
-        lambda: cluster,
-        node_id="g1",
-        host_id="here",
-        proxy=Proxies(Channels(None), lambda: cluster).choose,
-        local_reader=lambda _bucket_id, _name: engine.reader,
-    )
-
-
 @pytest.mark.timeout(900)
 async def test_the_lane_answers_as_the_ordinary_path_does(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4))
@@ -208,7 +65,7 @@ async def test_the_lane_answers_as_the_ordinary_path_does(tmp_path: Path) -> Non
     generator = Generator("lane", names, seed)
     async with running_engine(tmp_path) as engine:
         await filled(engine, bucket)
-        parts = parts_of(engine, buckets)
+        parts = parts_of(engine.store, engine.reader, buckets)
         async with door(parts, fast_lane=True) as fast, door(parts, fast_lane=False) as slow:
             asked = 0
             while asked < REQUESTS:
@@ -247,7 +104,7 @@ async def parts(engine: Engine) -> Parts:
     for name, body in (("small", b"small"), ("large", LARGE)):
         await put(engine, name, body, bucket=bucket)
         assert await get(engine, name, bucket=bucket) == body
-    return parts_of(engine, buckets)
+    return parts_of(engine.store, engine.reader, buckets)
 
 
 def open_files(folder: Path) -> int:

@@ -15,8 +15,8 @@ from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReferen
 class MemoryBuckets:
     """Buckets and their control plane in one dictionary."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[BucketReference, Bucket] = {}
+    def __init__(self, *buckets: Bucket) -> None:
+        self._buckets = {bucket.reference: bucket for bucket in buckets}
 
     async def resolve(
         self, reference: BucketReference, *, permission: Permission, principal: Principal
