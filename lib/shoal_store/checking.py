@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
 import xxhash
 
-from shoal_core.errors import DataCorrupt, ShoalError
+from shoal_core.errors import DataCorrupt, ShoalError, Unavailable
 from shoal_core.objects import BucketId
 from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.index import Index, Table
@@ -23,7 +24,10 @@ from shoal_store.versions import VERSION_BYTES
 
 TABLES = ("records", "versions", "uploads")
 """Those whose rows are sealed and name files, in the order in which they are verified."""
+KEYS_BETWEEN_RESTS = 2000
 PROBE_BYTES = 64 << 10
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What an error of the system says of this process, and not of the file."""
 Owner = Record | Part
 
 
@@ -60,8 +64,11 @@ class IndexChecks:
         table: Table = getattr(self.index, name)
         return table
 
-    def keys(self, transaction: lmdb.Transaction, table: str) -> Iterator[Finding]:
-        """The order of the keys, and their number against the tree's own."""
+    def keys(
+        self, transaction: lmdb.Transaction, table: str, *, rest: Callable[[], None] = lambda: None
+    ) -> Iterator[Finding]:
+        """The order of the keys, and their number against the tree's own. `rest` is called now and then, for a process
+        that has other things to do."""
         previous, count = b"", 0
         with transaction.cursor(db=self.table(table)) as cursor:
             for raw_key in cursor.iternext(keys=True, values=False):
@@ -69,6 +76,8 @@ class IndexChecks:
                 if key <= previous:
                     yield self.finding("keys-out-of-order", table, key)
                 previous = key
+                if not count % KEYS_BETWEEN_RESTS:
+                    rest()
         if count != (entries := transaction.stat(self.table(table))["entries"]):
             yield self.finding("key-count", table, b"", f"{count} keys found, the tree says {entries}")
 
@@ -98,7 +107,8 @@ class IndexChecks:
 
     def files(self, table: str, key: bytes, owner: Owner) -> Iterator[int | Finding]:
         """Bytes read, block by block; then, if something is damaged, what. Blocks, without a transaction: reading
-        takes long, and LMDB could reuse no page as long as one saw the old ones."""
+        takes long, and LMDB could reuse no page as long as one saw the old ones. Raises Unavailable for lack of memory
+        or descriptors."""
         try:
             for chunk in owner.chunks:
                 if chunk.mountpath not in self._folders:
@@ -109,6 +119,10 @@ class IndexChecks:
             for chunk in owner.chunks:
                 yield from checked_blocks(chunk_path(self._folders[chunk.mountpath], chunk.file_id), chunk)
         except (OSError, ShoalError) as error:
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                raise Unavailable(
+                    f"cannot verify chunk files now ({error.strerror}): allow this process more of it"
+                ) from error
             # Replaced or removed while we look, or really damaged: a second look at the row tells.
             if self._still_there(table, key, owner):
                 kind = "missing-chunk" if isinstance(error, FileNotFoundError) else "damaged-chunk"
@@ -146,8 +160,13 @@ class IndexChecks:
 
     def _still_there(self, table: str, key: bytes, owner: Owner) -> bool:
         with self.index.read() as transaction:
-            value = transaction.get(key, db=self.table(table))
-            found = None if value is None else self.owner(table, key, value)
+            if (value := transaction.get(key, db=self.table(table))) is None:
+                return False
+            try:
+                found = self.owner(table, key, value)
+            except DataCorrupt:
+                # The index is damaged too by now: nothing says that the files are not wanted.
+                return True
             return found is not None and found.chunks == owner.chunks
 
 

@@ -7,6 +7,7 @@ Orphans are left to `shoal fsck`, which looks at everything in one snapshot.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from shoal_store.index import Index
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record
 
+REST_SECONDS = 0.001
 BATCH_ROWS = 200
 BATCH_BYTES = 64 << 20
 """Of objects, after which a batch ends: what an interrupted scrub does again."""
@@ -92,7 +94,7 @@ class TableScrub:
     def _look_at_keys(self) -> Step:
         """In one transaction, since only one snapshot has a number of keys to compare with."""
         with self._checks.index.read() as transaction:
-            self._findings += self._checks.keys(transaction, self._table)
+            self._findings += self._checks.keys(transaction, self._table, rest=rest)
         return self._step(None)
 
     def _read_batch(self) -> list[tuple[bytes, Owner]] | None:
@@ -126,3 +128,8 @@ class TableScrub:
         self._rows = self._objects = self._bytes_read = 0
         self._findings = []
         return done
+
+
+def rest() -> None:
+    """A walk over millions of keys would keep the interpreter from those who serve."""
+    time.sleep(REST_SECONDS)

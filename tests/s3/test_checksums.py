@@ -168,6 +168,11 @@ POSSIBLE = [
 def test_of_an_object_in_parts(s3: Any, place: dict[str, str], algorithm: str, kind: str) -> None:
     upload = begin(s3, place, algorithm, kind)
     parts = put_parts(s3, upload, algorithm)
+    listed = s3.list_parts(**upload)
+    assert (listed["ChecksumAlgorithm"], listed["ChecksumType"]) == (algorithm.upper(), kind)
+    assert [part[field(algorithm)] for part in listed["Parts"]] == [digest(algorithm, part) for part in PARTS]
+    (begun,) = s3.list_multipart_uploads(Bucket=place["Bucket"])["Uploads"]
+    assert (begun["ChecksumAlgorithm"], begun["ChecksumType"]) == (algorithm.upper(), kind)
     wrong = {field(algorithm): whole(algorithm, kind).swapcase()}
     completed = {**upload, "MultipartUpload": {"Parts": parts}}
     assert code_of(lambda: s3.complete_multipart_upload(**completed, **wrong)) in (
@@ -230,6 +235,7 @@ def test_a_size_of_the_whole_that_is_wrong_is_refused(s3: Any, place: dict[str, 
 def test_a_copy_keeps_the_one_of_the_whole(s3: Any, place: dict[str, str]) -> None:
     s3.put_object(**place, Body=NEW, ChecksumSHA256=digest("sha256", NEW))
     source = {"Bucket": place["Bucket"], "Key": place["Key"]}
-    s3.copy_object(Bucket=place["Bucket"], Key="copy", CopySource=source)
+    copied = s3.copy_object(Bucket=place["Bucket"], Key="copy", CopySource=source)["CopyObjectResult"]
+    assert (copied["ChecksumSHA256"], copied["ChecksumType"]) == (digest("sha256", NEW), "FULL_OBJECT")
     head = s3.head_object(Bucket=place["Bucket"], Key="copy", ChecksumMode="ENABLED")
     assert head["ChecksumSHA256"] == digest("sha256", NEW)

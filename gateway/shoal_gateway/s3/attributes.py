@@ -12,9 +12,8 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import parse_preconditions
 from shoal_gateway.s3.answers import answer_xml
 from shoal_gateway.s3.errors import S3Error
-from shoal_gateway.s3.object_headers import validators
+from shoal_gateway.s3.object_headers import checksum_leaves, validators
 from shoal_gateway.s3.requests import S3Request
-from shoal_gateway.s3.uploads import checksum_leaves
 from shoal_gateway.s3.xml import document, element, leaf, leaves
 
 HEADER = "x-amz-object-attributes"

@@ -15,7 +15,13 @@ from shoal_gateway.s3.bodies import PUT_BYTES_MAX
 from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.checksums import COMPOSITE, TYPE
 from shoal_gateway.s3.errors import S3Error
-from shoal_gateway.s3.object_headers import content_type, is_checksum, kept_headers, kept_metadata
+from shoal_gateway.s3.object_headers import (
+    checksum_leaves,
+    content_type,
+    is_checksum,
+    kept_headers,
+    kept_metadata,
+)
 from shoal_gateway.s3.objects import checked_key
 from shoal_gateway.s3.requests import S3Request
 from shoal_gateway.s3.xml import document, leaf
@@ -115,4 +121,5 @@ async def open_source(parts: Parts, request: S3Request, requested: RangeRequest 
 
 
 def copy_result(info: ObjectInfo) -> list[str]:
-    return [leaf("ETag", f'"{info.etag}"'), leaf("LastModified", timestamp(info.modified_ns))]
+    parts = [leaf("ETag", f'"{info.etag}"'), leaf("LastModified", timestamp(info.modified_ns))]
+    return [*parts, checksum_leaves(info.headers)]

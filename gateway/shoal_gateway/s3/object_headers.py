@@ -9,9 +9,10 @@ from re import compile
 from shoal_core.objects import ObjectInfo
 from shoal_gateway.exchange import Headers
 from shoal_gateway.rest.object_headers import http_date
-from shoal_gateway.s3.checksums import PREFIX, TYPE
+from shoal_gateway.s3.checksums import ALGORITHMS, PREFIX, TYPE
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import METADATA_PREFIX, S3Request
+from shoal_gateway.s3.xml import leaves
 
 KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 """Stored with the object and sent with it."""
@@ -87,6 +88,12 @@ def metadata_headers(metadata: Mapping[str, str]) -> Headers:
 
 def checksum_headers(headers: Mapping[str, str]) -> Headers:
     return [(name.encode(), value.encode()) for name, value in headers.items() if is_checksum(name)]
+
+
+def checksum_leaves(headers: Mapping[str, str]) -> str:
+    """The same in a document."""
+    names = {f"{PREFIX}{name}": f"Checksum{name.upper()}" for name in ALGORITHMS} | {TYPE: "ChecksumType"}
+    return leaves([(names[name], value) for name, value in headers.items() if name in names])
 
 
 def is_checksum(name: str) -> bool:

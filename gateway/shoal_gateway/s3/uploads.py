@@ -12,7 +12,7 @@ from shoal_gateway.rest.conditions import parse_preconditions, parse_range
 from shoal_gateway.s3.answers import OWNER, answer_xml
 from shoal_gateway.s3.bodies import PUT_BYTES_MAX, UploadedBody, content_md5, small_body
 from shoal_gateway.s3.buckets import timestamp
-from shoal_gateway.s3.checksums import ALGORITHMS, PREFIX, TYPE
+from shoal_gateway.s3.checksums import TYPE
 from shoal_gateway.s3.completing import (
     ALGORITHM,
     check_size,
@@ -24,7 +24,13 @@ from shoal_gateway.s3.completing import (
 from shoal_gateway.s3.copying import SOURCE, open_source
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.listing import TextWriter, text_writer
-from shoal_gateway.s3.object_headers import checksum_headers, content_type, kept_headers, kept_metadata
+from shoal_gateway.s3.object_headers import (
+    checksum_headers,
+    checksum_leaves,
+    content_type,
+    kept_headers,
+    kept_metadata,
+)
 from shoal_gateway.s3.objects import checked_key
 from shoal_gateway.s3.part_reads import part_number
 from shoal_gateway.s3.requests import S3Request
@@ -122,6 +128,7 @@ class UploadOperations:
             leaves([("StorageClass", "STANDARD"), ("PartNumberMarker", marker)]),
             leaf("NextPartNumberMarker", shown[-1].number if shown else 0),
             leaves([("MaxParts", limit), ("IsTruncated", str(len(following) > limit).lower())]),
+            algorithm_leaves(upload),
             *(element("Part", part_leaves(part)) for part in shown),
         )
         await answer_xml(request, body)
@@ -178,7 +185,9 @@ class UploadOperations:
 
 def part_leaves(part: PartInfo) -> str:
     pairs = [("PartNumber", part.number), ("LastModified", timestamp(part.modified_ns))]
-    return leaves([*pairs, ("ETag", f'"{part.etag}"'), ("Size", part.size)]) + checksum_leaves(part.headers)
+    return leaves([*pairs, ("ETag", f'"{part.etag}"'), ("Size", part.size)]) + checksum_leaves(
+        without_type(part.headers)
+    )
 
 
 def upload_leaves(upload: UploadInfo, text: TextWriter) -> str:
@@ -187,12 +196,14 @@ def upload_leaves(upload: UploadInfo, text: TextWriter) -> str:
         + element("Initiator", leaf("ID", "shoal"), leaf("DisplayName", "shoal"))
         + OWNER
         + leaves([("StorageClass", "STANDARD"), ("Initiated", timestamp(upload.created_ns))])
+        + algorithm_leaves(upload)
     )
 
 
-def checksum_leaves(headers: Mapping[str, str]) -> str:
-    names = {f"{PREFIX}{name}": f"Checksum{name.upper()}" for name in ALGORITHMS} | {TYPE: "ChecksumType"}
-    return leaves([(names[name], value) for name, value in headers.items() if name in names])
+def algorithm_leaves(upload: UploadInfo) -> str:
+    """How the object will be checked, if the upload was begun with that."""
+    names = {ALGORITHM: "ChecksumAlgorithm", TYPE: "ChecksumType"}
+    return leaves([(names[name], upload.headers[name]) for name in names if name in upload.headers])
 
 
 def without_type(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from shoal_core.errors import Unavailable
 from shoal_core.objects import PutRequest
+from shoal_store.checking import KEYS_BETWEEN_RESTS
 from shoal_store.chunkfile import BLOCK_BYTES, chunk_path
 from shoal_store.engine import Engine
 from shoal_store.record import decode_record
@@ -231,3 +234,26 @@ def pages_in_memory(path: Path) -> int:
         del first
         assert not failed, os.strerror(ctypes.get_errno())
         return sum(state & 1 for state in states)
+
+
+async def test_a_lack_of_descriptors_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with running_engine(tmp_path) as engine:
+        await put(engine, "large", LARGE)
+        monkeypatch.setattr("shoal_store.checking.PassingReader", exhausted)
+        with pytest.raises(Unavailable):
+            list(steps(engine))
+
+
+async def test_a_walk_over_many_keys_lets_others_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[None] = []
+    monkeypatch.setattr("shoal_store.scrub.rest", lambda: rests.append(None))
+    async with running_engine(tmp_path, mountpaths=1) as engine:
+        index = engine.indexes["mp1"]
+        with index.write() as transaction:
+            for number in range(2 * KEYS_BETWEEN_RESTS + 1):
+                transaction.put(BUCKET.id + f"{number:06}".encode(), b"damaged", db=index.records)
+        next(steps(engine))
+    assert len(rests) == 2
