@@ -73,8 +73,9 @@ class GatewayApplication:
             count(surface, call.method, exchange.status, seconds=time.perf_counter() - began)
 
     async def _serve(self, call: Call, scope: Scope, exchange: Exchange, surface: str) -> None:
-        if not self.enter():
+        if not self.has_room:
             raise TooBusy(f"this gateway worker serves {self._requests_max} requests already: repeat shortly")
+        self.enter()
         try:
             if surface == "json":
                 call.principal = self._guard.authenticate(scope)
@@ -94,13 +95,14 @@ class GatewayApplication:
         finally:
             self.leave()
 
-    def enter(self) -> bool:
-        """Take a place among the requests being served; False when there is none."""
-        if self._running >= self._requests_max:
-            return False
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request may be served."""
+        return self._running < self._requests_max
+
+    def enter(self) -> None:
         self._running += 1
         IN_FLIGHT.inc()
-        return True
 
     def leave(self) -> None:
         self._running -= 1

@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter("shoal_http_requests_total", "Requests answered", ["surface", "method", "status"])
 SECONDS = Histogram(
     "shoal_http_seconds",
-    "Time from a request's headers to its end, without small reads that the fast lane answered at once",
+    "Time from a request's headers to its end, without what the fast lane answered at once",
     ["surface", "method"],
 )
 IN_FLIGHT = Gauge("shoal_http_in_flight", "Requests being served", multiprocess_mode="livesum")
@@ -32,7 +32,7 @@ def counters(surface: str, method: str, status: int) -> tuple[Counter, Histogram
 
 
 class LaneTally:
-    """Small answers of the fast lane, added to REQUESTS twice a second: one by one would take a tenth of their time."""
+    """Answers of the fast lane, added to REQUESTS twice a second: one by one would take a tenth of their time."""
 
     def __init__(self) -> None:
         self._answers: Tally[tuple[str, str, int]] = Tally()

@@ -25,7 +25,7 @@ from shoal_store.index import Index
 from shoal_store.keys import encode_name, key_of
 from shoal_store.listing import list_page
 from shoal_store.mountpaths import Mountpaths
-from shoal_store.ready import FileRange, ReadyObject, chunk_ranges, close_files, is_cached
+from shoal_store.ready import READY_BYTES, FileRange, ReadyObject, chunk_ranges, close_files, is_cached
 from shoal_store.record import Record, decode_record
 from shoal_store.stored_body import OpenPart, StoredBody, close_parts
 from shoal_store.threads import in_thread
@@ -102,7 +102,7 @@ class StoreReader:
         return None if files is None else ReadyObject(record, location, wanted, b"", files)
 
     def _ready_files(self, record: Record, start: int, length: int) -> list[FileRange] | None:
-        """None unless all of the range is verified, in memory, and still there."""
+        """None unless all of the range is verified and still there, and its beginning in memory."""
         ranges = chunk_ranges(record.chunks, start, length)
         for chunk, offset, end in ranges:
             if not self._window.holds_range(chunk.file_id, offset, end - offset):
@@ -112,13 +112,13 @@ class StoreReader:
             for chunk, offset, end in ranges:
                 path = self._mountpaths.chunk_name(chunk.mountpath, chunk.file_id)
                 files.append(FileRange(os.open(path, OPEN_FLAGS), offset, end))
-                if not is_cached(files[-1].descriptor, offset, end):
-                    close_files(files)
-                    return None
+            first = files[0]
+            if is_cached(first.descriptor, first.offset, min(first.end, first.offset + READY_BYTES)):
+                return files
         except OSError:
-            close_files(files)
-            return None
-        return files
+            """Replaced meanwhile, or out of descriptors: `open` looks again."""
+        close_files(files)
+        return None
 
     def page(self, bucket: Bucket, query: ListQuery) -> ListPage:
         """Blocks while it reads: call it in a thread."""

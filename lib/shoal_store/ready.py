@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from shoal_core.objects import ByteRange
 from shoal_store.record import ChunkPlace, Record
 
+READY_BYTES = 1 << 20
+"""Of a range, what must be in memory for it to be ready. What follows is looked at when its turn comes."""
 PROBE_BYTES = 256 << 10
 """Between two looks into the page cache: the kernel reads ahead, and drops, in pieces of about this size."""
 

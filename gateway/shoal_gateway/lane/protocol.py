@@ -10,9 +10,8 @@ from typing import Any, Protocol
 
 from shoal_gateway.http_protocol import GuardedHttpProtocol
 from shoal_gateway.lane.lane import FastLane, LaneAnswer
-from shoal_gateway.lane.sending import FileSender
-from shoal_gateway.metrics import LaneTally, count
-from shoal_store.ready import close_files
+from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
+from shoal_gateway.metrics import SECONDS, LaneTally
 
 CONNECTIONS_MAX = 4096
 HELD_BYTES_MAX = 64 << 10
@@ -27,9 +26,12 @@ class Service(Protocol):
     lane_tally: LaneTally
     idle_timeout_seconds: float
 
-    def enter(self) -> bool:
-        """Take a place among the requests being served; False when there is none."""
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request may be served."""
         ...
+
+    def enter(self) -> None: ...
 
     def leave(self) -> None: ...
 
@@ -110,14 +112,9 @@ class LaneProtocol(GuardedHttpProtocol):
             return False
         self._disarm_header_timer()
         if answer.found.files:
-            if not self._service.enter():
-                close_files(answer.found.files)
-                return False
-            self._send_files(answer)
-            return True
+            return self._send_files(answer)
         self._send(answer.head, answer.found.payload)
-        self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
-        self._end()
+        self._end(answer)
         return True
 
     def _send(self, head: bytes, payload: bytes) -> None:
@@ -131,35 +128,56 @@ class LaneProtocol(GuardedHttpProtocol):
         if sent < len(head) + len(payload):
             self.transport.write((head + payload)[sent:])
 
-    def _send_files(self, answer: LaneAnswer) -> None:
-        began = time.monotonic()
+    def _send_files(self, answer: LaneAnswer) -> bool:
+        """False when there is no place for a body that takes longer; nothing of it has been sent then."""
         if self._beside is None:
             self._beside = socket.socket(fileno=os.dup(self._descriptor))
+        body = Body(answer.head, list(answer.found.files))
+        if not self._service.has_room:
+            body.close()
+            return False
+        try:
+            body.send(self._beside, TURN_BYTES)
+        except BlockingIOError:
+            """The rest waits for the client."""
+        except OSError:
+            body.close()
+            self.transport.abort()
+        if body.is_sent or self.transport.is_closing():
+            self._end(answer)
+        else:
+            self._service.enter()
+            self._sender = self._sender_of(body, answer)
+        return True
+
+    def _sender_of(self, body: Body, answer: LaneAnswer) -> FileSender:
+        began = time.monotonic()
 
         def on_end(whole: bool) -> None:
             self._sender = None
             self._service.leave()
             if not whole:
                 self.transport.abort()
-            count(answer.surface, answer.method, answer.status, seconds=time.monotonic() - began)
-            self._end()
+            SECONDS.labels(answer.surface, answer.method).observe(time.monotonic() - began)
+            self._end(answer)
             if self._is_last:
                 self.transport.close()
             elif self._held:
                 self.loop.call_soon(self._release)
 
-        self._sender = FileSender(
+        assert self._beside is not None
+        return FileSender(
             self.loop,
             self._beside,
-            answer.found.files,
+            body,
             idle_timeout_seconds=self._service.idle_timeout_seconds,
             on_end=on_end,
         )
-        self._sender.start(answer.head)
 
-    def _end(self) -> None:
+    def _end(self, answer: LaneAnswer) -> None:
         self._answered_at = time.monotonic()
         self.server_state.total_requests += 1
+        self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._keep_alive(self.timeout_keep_alive)
 

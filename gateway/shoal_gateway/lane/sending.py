@@ -9,85 +9,99 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from shoal_store.ready import FileRange, close_files, is_cached
+from shoal_store.ready import READY_BYTES, FileRange, close_files, is_cached
 
-TURN_BYTES = 1 << 20
+TURN_BYTES = READY_BYTES
 """Sent of one body before others get their turn."""
 
 
+@dataclass(slots=True)
+class Body:
+    """What is left to send: of the head, and of the files, in order."""
+
+    head: bytes
+    files: list[FileRange]
+
+    @property
+    def is_sent(self) -> bool:
+        return not self.files and not self.head
+
+    def send(self, connection: socket.socket, budget: int) -> int:
+        """At most `budget` bytes of the first file, the head before them; the number of bytes of the file.
+
+        Raises BlockingIOError when the socket is full, OSError when it is gone or the file came short.
+        """
+        while self.head:
+            # The head waits in the kernel for the first bytes of the body, so that they share a packet.
+            self.head = self.head[connection.send(self.head, socket.MSG_MORE) :]
+        file = self.files[0]
+        sent = os.sendfile(
+            connection.fileno(), file.descriptor, file.offset, min(file.end - file.offset, budget)
+        )
+        if not sent:
+            raise OSError("the file is shorter than its record says")
+        file.offset += sent
+        if file.offset == file.end:
+            close_files([self.files.pop(0)])
+        return sent
+
+    def close(self) -> None:
+        close_files(self.files)
+        self.files = []
+
+
 class FileSender:
-    """The head, and then the files. `on_end` is told whether all of it went out; nothing is open any more then."""
+    """A body that does not fit into the socket. `on_end` is told whether all of it went out; no file is open then."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         connection: socket.socket,
-        files: Sequence[FileRange],
+        body: Body,
         *,
         idle_timeout_seconds: float,
         on_end: Callable[[bool], None],
     ) -> None:
         self._loop = loop
         self._connection = connection
-        self._files = list(files)
+        self._body = body
         self._idle_timeout_seconds = idle_timeout_seconds
         self._on_end = on_end
-        self._head = b""
         self._read_until = 0
         """Of the current file, what was read ahead."""
         self._watching = False
         self._reading: asyncio.Future[None] | None = None
         self._moved = False
-        self._timer: asyncio.TimerHandle | None = None
         self._ended = False
-
-    def start(self, head: bytes) -> None:
-        self._head = head
-        self._turn()
-        if not self._ended:
-            self._timer = self._loop.call_later(self._idle_timeout_seconds, self._check_progress)
+        self._timer = loop.call_later(idle_timeout_seconds, self._check_progress)
+        self._watch()
 
     def cancel(self) -> None:
         """The connection has gone."""
         self._end(whole=False)
 
     def _turn(self) -> None:
-        if self._ended:
-            return
         budget = TURN_BYTES
         try:
-            self._send_head()
-            while self._files and budget > 0:
-                file = self._files[0]
-                count = min(file.end - file.offset, budget)
-                end = file.offset + count
+            while not self._body.is_sent and budget > 0:
+                file = self._body.files[0]
+                end = min(file.end, file.offset + budget)
                 # What was just read ahead is sent without another look, so that there is always progress.
                 if end > self._read_until and not is_cached(file.descriptor, file.offset, end):
-                    return self._read_ahead(file, count)
-                sent = os.sendfile(self._connection.fileno(), file.descriptor, file.offset, count)
-                if not sent:
-                    return self._end(whole=False)
+                    return self._read_ahead(file, end)
+                budget -= self._body.send(self._connection, budget)
                 self._moved = True
-                budget -= sent
-                file.offset += sent
                 if file.offset == file.end:
-                    close_files([self._files.pop(0)])
                     self._read_until = 0
         except BlockingIOError:
-            return self._watch()
+            return
         except OSError:
             return self._end(whole=False)
-        if self._files:
-            return self._watch()
-        self._end(whole=True)
-
-    def _send_head(self) -> None:
-        while self._head:
-            # The head waits in the kernel for the first bytes of the body, so that they share a packet.
-            sent = self._connection.send(self._head, socket.MSG_MORE)
-            self._head = self._head[sent:]
+        if self._body.is_sent:
+            self._end(whole=True)
 
     def _watch(self) -> None:
         if not self._watching:
@@ -99,11 +113,11 @@ class FileSender:
             self._watching = False
             self._loop.remove_writer(self._connection.fileno())
 
-    def _read_ahead(self, file: FileRange, count: int) -> None:
+    def _read_ahead(self, file: FileRange, end: int) -> None:
         """From the disk into memory, in a thread."""
         self._unwatch()
-        self._read_until = file.offset + count
-        descriptor = os.dup(file.descriptor)
+        self._read_until = end
+        descriptor, count = os.dup(file.descriptor), end - file.offset
         self._reading = asyncio.ensure_future(asyncio.to_thread(read_all, descriptor, file.offset, count))
         self._reading.add_done_callback(self._read)
 
@@ -119,9 +133,6 @@ class FileSender:
 
     def _check_progress(self) -> None:
         """A client that takes nothing for the idle time is cut off."""
-        self._timer = None
-        if self._ended:
-            return
         if not self._moved:
             return self._end(whole=False)
         self._moved = False
@@ -132,10 +143,8 @@ class FileSender:
             return
         self._ended = True
         self._unwatch()
-        if self._timer is not None:
-            self._timer.cancel()
-        close_files(self._files)
-        self._files = []
+        self._timer.cancel()
+        self._body.close()
         self._on_end(whole)
 
 
