@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from shoal_client.body import Content, source_of
 from shoal_client.files import write_file
+from shoal_client.parallel import RANGE_BYTES, ParallelObject
 from shoal_client.replay import ReplayableBody
 from shoal_core.errors import BucketNotFound, StaleEpoch
 from shoal_core.objects import (
@@ -35,6 +36,8 @@ class Cluster(Protocol):
 
     @property
     def objects(self) -> ObjectStore: ...
+
+    def lane(self, number: int) -> ObjectStore: ...
 
     async def resolve(self, reference: BucketReference, *, fresh: bool = False) -> Bucket: ...
 
@@ -108,6 +111,20 @@ class BucketClient:
         """The bytes of an object or of a range of it, in memory."""
         async with await self.open(name, offset=offset, length=length) as body:
             return b"".join([piece async for piece in body.chunks()])
+
+    async def parallel(
+        self, name: str, *, workers: int = 4, range_bytes: int = RANGE_BYTES
+    ) -> ParallelObject:
+        """The current version, to be read by several workers: as a stream, or as a whole in shared memory.
+
+        `async for piece in (await bucket.parallel(name)).chunks()` takes `workers` x `range_bytes` of memory.
+        """
+
+        async def looked_up(bucket: Bucket) -> ParallelObject:
+            info = await self._cluster.objects.head(bucket, name)
+            return ParallelObject(self._cluster.lane, bucket, info, workers=workers, range_bytes=range_bytes)
+
+        return await self._in_bucket(looked_up)
 
     async def download(
         self, name: str, destination: Path, *, progress: Callable[[int], None] | None = None

@@ -26,12 +26,10 @@ from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal_client.bucket import BucketClient
 from shoal_client.cluster import FollowedClusterMap, proxy_is_control_plane
 from shoal_client.jobs import JobsClient
-from shoal_client.remote import RemoteObjectStore
-from shoal_client.routed import RoutedObjectStore
+from shoal_client.lanes import Lane
 from shoal_core import messages
 from shoal_core.certificates import TlsFiles
-from shoal_core.cluster_map import ClusterMap, Member
-from shoal_core.errors import OwnerUnreachable
+from shoal_core.cluster_map import ClusterMap
 from shoal_core.multipart import MultipartStore
 from shoal_core.objects import Bucket, BucketProperties, BucketReference
 from shoal_core.rpc import Channels, call
@@ -43,6 +41,7 @@ CHANGE_SECONDS_MAX = 30.0
 LOOKUP_SECONDS_MAX = 10.0
 BUCKETS_PAGE = 1000
 KNOWN_BUCKETS_MAX = 10_000
+LANES_MAX = 64
 
 
 class ShoalClient:
@@ -62,7 +61,7 @@ class ShoalClient:
         self._tls = tls
         self._direct = direct
         self._known_buckets: dict[BucketReference, Bucket] = {}
-        self._stores: dict[str, MultipartStore] = {}
+        self._lanes: list[Lane] = []
 
     async def __aenter__(self) -> ShoalClient:
         # Channels belong to the running event loop, so they are made here and not in the constructor.
@@ -76,11 +75,7 @@ class ShoalClient:
         except BaseException:
             await self.close()
             raise
-        self._objects: MultipartStore = RemoteObjectStore(channel, peer=self._peer)
-        if self._direct:
-            self._objects = RoutedObjectStore(
-                lambda: self._cluster.current, self._store_of, refresh=self._cluster.refresh
-            )
+        self._lanes = [self._lane_through(self._channels)]
         return self
 
     async def __aexit__(
@@ -90,6 +85,8 @@ class ShoalClient:
 
     async def close(self) -> None:
         await self._cluster.close()
+        for lane in self._lanes[1:]:
+            await lane.close()
         await self._channels.close()
 
     @property
@@ -105,7 +102,15 @@ class ShoalClient:
     @property
     def objects(self) -> MultipartStore:
         """The layer under `bucket(...)`, for programs that work with `MultipartStore` themselves."""
-        return self._objects
+        return self._lanes[0].objects
+
+    def lane(self, number: int) -> MultipartStore:
+        """As `objects`, through connections of its own for each number but 0; kept until the client closes."""
+        if not 0 <= number < LANES_MAX:
+            raise ValueError(f"lane {number} was asked for; there are {LANES_MAX}")
+        while len(self._lanes) <= number:
+            self._lanes.append(self._lane_through(Channels(self._tls)))
+        return self._lanes[number].objects
 
     def bucket(self, bucket: str | BucketReference) -> BucketClient:
         """The objects of a bucket. Makes no call: a bucket that does not exist shows at its first use."""
@@ -152,6 +157,9 @@ class ShoalClient:
         response = await self._looked_up(self._buckets.GetBucket, request)
         return self._remembered(messages.bucket_from_message(response.bucket))
 
+    def _lane_through(self, channels: Channels) -> Lane:
+        return Lane(channels, self._cluster, proxy_address=self._address, direct=self._direct)
+
     async def _changed(
         self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
     ) -> Response:
@@ -171,22 +179,6 @@ class ShoalClient:
             self._known_buckets.clear()
         self._known_buckets[bucket.reference] = bucket
         return bucket
-
-    def _store_of(self, member: Member) -> MultipartStore:
-        if not member.public_address:
-            raise OwnerUnreachable(
-                f"target {member.id} has no public address; connect with direct=False to use the proxy",
-                target=member.id,
-            )
-        # Targets that restart may come back under another port: the address is the identity here.
-        store = self._stores.get(member.public_address)
-        if store is None:
-            store = self._stores[member.public_address] = RemoteObjectStore(
-                self._channels.get(member.public_address),
-                peer=f"target {member.id} at {member.public_address}",
-                epoch=lambda: self._cluster.current.placement_epoch,
-            )
-        return store
 
 
 def as_reference(bucket: str | BucketReference) -> BucketReference:
