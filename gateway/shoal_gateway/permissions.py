@@ -38,6 +38,9 @@ ROUTE_PERMISSIONS: Mapping[Route, Permission] = {
     Route("HEAD", OBJECT): Permission.HEAD_OBJECT,
     Route("PUT", OBJECT): Permission.PUT,
     Route("DELETE", OBJECT): Permission.DELETE_OBJECT,
+    Route("POST", OBJECT, "mpt-upload"): Permission.PUT,
+    Route("POST", OBJECT, "mpt-complete"): Permission.PUT,
+    Route("DELETE", OBJECT, "mpt-abort"): Permission.PUT,
     Route("GET", BUCKETS, "list"): Permission.LIST_BUCKETS,
     Route("GET", BUCKET, "list"): Permission.LIST_OBJECTS,
     Route("HEAD", BUCKET): Permission.HEAD_BUCKET,
@@ -60,7 +63,7 @@ NOT_BUILT: Mapping[Route, Permission] = {
     **{Route(method, OBJECT): Permission.UPDATE_OBJECT for method in ("PATCH", "POST")},
     **{
         Route("POST", OBJECT, action): Permission.PUT
-        for action in ("rename-obj", "mpt-upload", "mpt-complete", "check-lock")
+        for action in ("rename-obj", "check-lock")
     },
     Route("POST", OBJECTS, "promote"): Permission.PROMOTE,
     Route("POST", OBJECTS, "blob-download"): Permission.PUT,

@@ -124,7 +124,6 @@ def test_what_is_not_built_is_501_and_changes_nothing(bucket: Bucket) -> None:
         lambda: item.get_writer().append_content(b"x"),
         lambda: item.get_writer().set_custom_props({"a": "b"}),
         lambda: item.copy(bucket.object("p")),
-        lambda: item.multipart_upload().create(),
     )
     for call in calls:
         with pytest.raises(AISError) as error:

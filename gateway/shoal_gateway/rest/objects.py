@@ -23,6 +23,7 @@ from shoal_gateway.call import Call, decode_once
 from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, OBJECTS, Route, permission_of, require_built
+from shoal_gateway.rest import uploads
 from shoal_gateway.rest.actions import decode_action
 from shoal_gateway.rest.conditions import parse_preconditions, parse_range, strong_etags
 from shoal_gateway.rest.errors import MethodNotAllowed
@@ -35,9 +36,12 @@ from shoal_gateway.rest.object_headers import (
     selected_head_headers,
     validator_headers,
 )
+from shoal_gateway.rest.uploads import PART_NUMBER, UPLOAD_ID, UploadRoutes
 
 PREFIX = b"/v1/objects/"
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST", "PATCH")
+ACTIONS = (("POST", uploads.BEGIN), ("POST", uploads.COMPLETE), ("DELETE", uploads.ABORT))
+"""What action messages may ask for."""
 ACTION_BYTES_MAX = 1 << 20
 MD5_BYTES = 16
 CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512")
@@ -58,6 +62,7 @@ UNBUILT_PARAMETERS = {
 }
 """Each changes what the request means, so none may be overlooked. Sent empty, they mean nothing."""
 
+UPLOAD_FIELDS = (UPLOAD_ID, PART_NUMBER)
 UNBUILT_HEADERS = {"ais-pine": "appending to archives"}
 
 
@@ -71,9 +76,10 @@ class ObjectRoutes:
             "HEAD": self._head,
             "PUT": self._put,
             "DELETE": self._delete,
-            "POST": self._refuse,
-            "PATCH": self._refuse,
+            "POST": self._post,
+            "PATCH": self._post,
         }
+        self._uploads = UploadRoutes(parts.objects)
 
     async def __call__(self, call: Call, exchange: Exchange) -> None:
         handler = self._handlers.get(call.method)
@@ -83,7 +89,7 @@ class ObjectRoutes:
         raw_bucket, _, raw_name = call.raw_path[len(PREFIX) :].partition(b"/")
         call.bucket = reference_of(call, decode_once(raw_bucket))
         call.object_name = decode_once(raw_name)
-        if not call.object_name and handler != self._refuse:
+        if not call.object_name and handler != self._post:
             raise InvalidArgument("the path names no object: use /v1/objects/{bucket}/{name}")
         await handler(call, exchange)
 
@@ -119,11 +125,15 @@ class ObjectRoutes:
 
     async def _put(self, call: Call, exchange: Exchange) -> None:
         bucket = await self._resolve(call)
+        size = announced_size(call)
+        checksums = tuple(dict.fromkeys(announced_checksums(call) + content_md5(call)))
+        if call.query.get(UPLOAD_ID):
+            return await self._uploads.put_part(bucket, call, exchange, size=size, checksums=checksums)
         request = PutRequest(
             name=call.object_name,
-            size=announced_size(call),
+            size=size,
             content_type=content_type(call),
-            checksums=tuple(dict.fromkeys(announced_checksums(call) + content_md5(call))),
+            checksums=checksums,
             preconditions=parse_preconditions(call.headers),
         )
         info = await self._parts.objects.put(bucket, request, exchange.body())
@@ -131,26 +141,38 @@ class ObjectRoutes:
         await exchange.answer(200, [*headers, (b"ais-version", b"%d" % info.sequence), NO_CONTENT])
 
     async def _delete(self, call: Call, exchange: Exchange) -> None:
+        """With an action message it is another operation, which must not delete the object."""
+        if has_body(call):
+            return await self._post(call, exchange)
         bucket = await self._resolve(call)
         preconditions = parse_preconditions(call.headers)
         await self._parts.objects.delete(bucket, call.object_name, preconditions=preconditions)
         await exchange.answer(200, [NO_CONTENT])
 
-    async def _refuse(self, call: Call, exchange: Exchange) -> None:
-        """What is not built yet: say so, after checking that the caller may ask for it."""
+    async def _post(self, call: Call, exchange: Exchange) -> None:
+        """What an action message asks for. What is not built yet says so, after checking that the caller may."""
         template = OBJECT if call.object_name else OBJECTS
-        action = decode_action(await limited_body(exchange)).action
-        route = Route(call.method, template, action)
+        message = decode_action(await limited_body(exchange))
+        route = Route(call.method, template, message.action)
         permission_of(route)
         require_built(route)
+        bucket = await self._resolve(call, action=message.action)
+        match message.action:
+            case uploads.BEGIN:
+                request = PutRequest(name=call.object_name, content_type=content_type(call))
+                await self._uploads.begin(bucket, request, exchange)
+            case uploads.COMPLETE:
+                await self._uploads.complete(bucket, call, exchange, message)
+            case uploads.ABORT:
+                await self._uploads.abort(bucket, call, exchange)
 
-    async def _resolve(self, call: Call) -> Bucket:
+    async def _resolve(self, call: Call, *, action: str = "") -> Bucket:
         assert call.bucket is not None
-        permission = permission_of(Route(call.method, OBJECT))
+        permission = permission_of(Route(call.method, OBJECT, action))
         bucket = await self._parts.buckets.resolve(
             call.bucket, permission=permission, principal=call.principal
         )
-        refuse_unbuilt(call)
+        refuse_unbuilt(call, action)
         call.object_name = checked_object_name(call.object_name)
         return bucket
 
@@ -225,17 +247,22 @@ async def limited_body(exchange: Exchange) -> bytes:
     return bytes(body)
 
 
-def refuse_unbuilt(call: Call) -> None:
+def refuse_unbuilt(call: Call, action: str) -> None:
     for name, what in UNBUILT_PARAMETERS.items():
-        if call.query.get(name):
+        if call.query.get(name) and not (name in UPLOAD_FIELDS and is_of_upload(call, action)):
             raise NotImplementedYet(f"{what} is not built yet in this version of Shoal (parameter {name!r})")
     for name, what in UNBUILT_HEADERS.items():
         if name in call.headers:
             raise NotImplementedYet(f"{what} is not built yet in this version of Shoal (header {name!r})")
-    has_body = call.headers.get("content-length", "0") != "0" or "transfer-encoding" in call.headers
-    if call.method == "DELETE" and has_body:
-        # A DELETE with a body is another operation (such as mpt-abort); it must not delete the object.
-        raise NotImplementedYet("DELETE of an object with an action message is not built yet in this version")
+
+
+def is_of_upload(call: Call, action: str) -> bool:
+    """Whether this is one of the requests in which the fields of uploads mean something."""
+    return action in uploads.OF_AN_UPLOAD or (call.method == "PUT" and bool(call.query.get(UPLOAD_ID)))
+
+
+def has_body(call: Call) -> bool:
+    return call.headers.get("content-length", "0") != "0" or "transfer-encoding" in call.headers
 
 
 def announced_size(call: Call) -> int | None:

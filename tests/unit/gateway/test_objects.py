@@ -228,7 +228,9 @@ async def test_a_client_that_vanishes_leaves_the_old_object(ask: Asking, size: i
     [
         ("PUT", "?append_type=append"),
         ("PUT", "?object_to=ais/@%23/other/o"),
-        ("PUT", "?uploadId=1&partNumber=1"),
+        ("PUT", "?partNumber=1"),
+        ("DELETE", "?uploadId=1"),
+        ("GET", "?uploadId=1"),
         ("GET", "?archpath=inner"),
         ("GET", "?etl_name=e"),
         ("DELETE", "?uploadId=1"),
@@ -247,7 +249,7 @@ async def test_parameters_that_mean_nothing_here_are_ignored(ask: Asking, query:
     assert (await ask("GET", f"{URL}/o{query}")).status == 200
 
 
-@pytest.mark.parametrize("action", ["rename-obj", "mpt-upload", "mpt-complete", "check-lock"])
+@pytest.mark.parametrize("action", ["rename-obj", "check-lock"])
 async def test_actions_on_objects_are_501(ask: Asking, action: str) -> None:
     assert (await ask("POST", f"{URL}/o", json_body={"action": action})).status == 501
 
@@ -255,7 +257,11 @@ async def test_actions_on_objects_are_501(ask: Asking, action: str) -> None:
 async def test_an_abort_of_a_multipart_upload_does_not_delete_the_object(ask: Asking) -> None:
     await ask("PUT", f"{URL}/o", body=b"x")
     answer = await ask("DELETE", f"{URL}/o", json_body={"action": "mpt-abort"})
-    assert answer.status == 501
+    assert answer.status == 400
+    answer = await ask("DELETE", f"{URL}/o?uploadId=none", json_body={"action": "mpt-abort"})
+    assert answer.status == 404
+    answer = await ask("DELETE", f"{URL}/o", json_body={"action": "other"})
+    assert answer.status == 400
     assert (await ask("GET", f"{URL}/o")).status == 200
 
 

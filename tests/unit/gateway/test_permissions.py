@@ -16,13 +16,14 @@ from shoal_gateway.permissions import (
     permission_of,
     require_built,
 )
-from shoal_gateway.rest.objects import METHODS
+from shoal_gateway.rest.objects import ACTIONS, METHODS
 from support.asgi import Asking
 
 
 def served(application: GatewayApplication) -> set[Route]:
     """Every route and action with a handler, as the router and the object path have them."""
     found = {Route(method, OBJECT) for method in ("GET", "HEAD", "PUT", "DELETE")}
+    found |= {Route(method, OBJECT, action) for method, action in ACTIONS}
     for route in application.rest.routes:
         assert isinstance(route, APIRoute), f"{route} is not behind the permission table"
         actions = getattr(route.endpoint, "actions", None)
