@@ -17,6 +17,7 @@ from shoal_cli.output import Format, OutputOption, complain, object_document, pr
 from shoal_cli.progress import TransferProgress
 from shoal_client.bucket import BucketClient
 from shoal_client.client import ShoalClient
+from shoal_client.parallel import WORKERS_MAX
 
 DOWNLOADS_AT_ONCE = 8
 
@@ -44,6 +45,14 @@ def get(
             "--recursive", "-r", help="All objects whose names begin so, as files under DESTINATION."
         ),
     ] = False,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=WORKERS_MAX,
+            help="Read the object by so many connections at once, and go on where a killed `get` was.",
+        ),
+    ] = 1,
     output: OutputOption = Format.text,
     grpc: GrpcOption = DEFAULT_ADDRESS,
     ca: CaOption = None,
@@ -52,7 +61,11 @@ def get(
 
     A file appears, or is replaced, only when all of it is there. With --recursive the folders in the prefix
     are left out of the files' paths; names that would lead out of DESTINATION are refused.
+    With --parallel the bytes so far are kept in hidden files beside DESTINATION until it is whole; every range
+    is verified on its way and again when a `get` goes on, and the whole against the object's checksum if it has one.
     """
+    if recursive and parallel > 1:
+        raise typer.BadParameter("--parallel is for one object; --recursive reads several at once anyway")
     if not recursive and not location.name:
         raise typer.BadParameter("a bucket was named; --recursive gets all of its objects")
 
@@ -60,7 +73,7 @@ def get(
         bucket = client.bucket(location.bucket)
         if recursive:
             return await fetch_all(bucket, location.name, made(destination), output=output)
-        await fetch_one(bucket, location.name, file_in(destination, location.name), output=output)
+        await fetch_one(bucket, location.name, file_in(destination, location.name), parallel, output=output)
         return None
 
     run(action, grpc=grpc, ca=ca)
@@ -76,11 +89,18 @@ def made(folder: Path) -> Path:
     return folder
 
 
-async def fetch_one(bucket: BucketClient, name: str, destination: Path, *, output: Format) -> None:
+async def fetch_one(
+    bucket: BucketClient, name: str, destination: Path, parallel: int, *, output: Format
+) -> None:
     info = await bucket.head(name)
     with TransferProgress("get") as progress:
         progress.expect(info.size)
-        info = await bucket.download(name, destination, progress=progress.moved)
+        if parallel > 1:
+            info = await bucket.download_parallel(
+                name, destination, workers=parallel, progress=progress.moved
+            )
+        else:
+            info = await bucket.download(name, destination, progress=progress.moved)
     if output is Format.json:
         print_json({"bucket": str(bucket.reference), "file": str(destination), **object_document(info)})
 
