@@ -30,3 +30,13 @@ def test_an_aborted_upload_is_gone(bucket: Bucket) -> None:
     with pytest.raises(AISError, match="does not exist"):
         upload.complete()
     assert not list(bucket.list_all_objects())
+
+
+def test_an_object_grows_by_appends(bucket: Bucket) -> None:
+    writer = bucket.object("o").get_writer()
+    writer.put_content(b"before ")
+    handle = writer.append_content(b"one ")
+    handle = writer.append_content(PARTS[0], handle)
+    assert bucket.object("o").get_reader().read_all() == b"before "
+    assert writer.append_content(b" end", handle, flush=True) == ""
+    assert bucket.object("o").get_reader().read_all() == b"before one " + PARTS[0] + b" end"

@@ -121,7 +121,6 @@ def test_what_is_not_built_is_501_and_changes_nothing(bucket: Bucket) -> None:
     item = bucket.object("o")
     item.get_writer().put_content(b"before")
     calls: tuple[Callable[[], object], ...] = (
-        lambda: item.get_writer().append_content(b"x"),
         lambda: item.get_writer().set_custom_props({"a": "b"}),
         lambda: item.copy(bucket.object("p")),
     )

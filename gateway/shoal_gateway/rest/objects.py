@@ -25,6 +25,7 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, OBJECTS, Route, permission_of, require_built
 from shoal_gateway.rest import uploads
 from shoal_gateway.rest.actions import decode_action
+from shoal_gateway.rest.appending import APPEND_TYPE, AppendRoutes
 from shoal_gateway.rest.conditions import parse_preconditions, parse_range, strong_etags
 from shoal_gateway.rest.errors import MethodNotAllowed
 from shoal_gateway.rest.names import reference_of
@@ -48,8 +49,6 @@ CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512")
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 UNBUILT_PARAMETERS = {
-    "append_type": "appending to objects",
-    "append_handle": "appending to objects",
     "archpath": "archives",
     "archregx": "archives",
     "archmode": "archives",
@@ -80,6 +79,7 @@ class ObjectRoutes:
             "PATCH": self._post,
         }
         self._uploads = UploadRoutes(parts.objects)
+        self._appending = AppendRoutes(parts.objects)
 
     async def __call__(self, call: Call, exchange: Exchange) -> None:
         handler = self._handlers.get(call.method)
@@ -136,6 +136,8 @@ class ObjectRoutes:
             checksums=checksums,
             preconditions=parse_preconditions(call.headers),
         )
+        if call.query.get(APPEND_TYPE):
+            return await self._appending(bucket, call, exchange, request)
         info = await self._parts.objects.put(bucket, request, exchange.body())
         headers = [*checksum_headers(info), (b"etag", b'"%s"' % header_value(info.etag))]
         await exchange.answer(200, [*headers, (b"ais-version", b"%d" % info.sequence), NO_CONTENT])

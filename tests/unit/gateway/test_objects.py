@@ -226,14 +226,12 @@ async def test_a_client_that_vanishes_leaves_the_old_object(ask: Asking, size: i
 @pytest.mark.parametrize(
     ("method", "query"),
     [
-        ("PUT", "?append_type=append"),
         ("PUT", "?object_to=ais/@%23/other/o"),
         ("PUT", "?partNumber=1"),
         ("DELETE", "?uploadId=1"),
         ("GET", "?uploadId=1"),
         ("GET", "?archpath=inner"),
         ("GET", "?etl_name=e"),
-        ("DELETE", "?uploadId=1"),
     ],
 )
 async def test_what_is_not_built_is_501_and_touches_nothing(ask: Asking, method: str, query: str) -> None:
