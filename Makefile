@@ -1,4 +1,4 @@
-.PHONY: up test test-stubs bench check lint
+.PHONY: up test test-torch test-stubs bench check lint
 
 up:            ## .venv, everything installed, a local cluster in the foreground
 	scripts/install
@@ -7,6 +7,11 @@ up:            ## .venv, everything installed, a local cluster in the foreground
 test:          ## install what the tests need and run them all
 	scripts/install dev
 	scripts/test
+
+test-torch:    ## PyTorch over the official SDK's datasets; installs torch, several GB
+	scripts/install dev
+	scripts/install torch
+	scripts/test tests/torch
 
 test-stubs:    ## the examples in other languages, where their toolchains are there
 	scripts/install dev
