@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import ExitStack
-from math import isqrt
 from typing import cast
 
 import lmdb
 
 from shoal_core.errors import InvalidArgument
 from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
+from shoal_core.paging import share
 from shoal_store.folding import after_prefix, common_prefix, first_wanted
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES
@@ -123,9 +123,3 @@ class Merge:
         if number == len(rows):
             self._seek(behind)
         return number
-
-
-def share(wanted: int, walks: int) -> int:
-    """What each of so many walks has to read for a round that has as many as wanted, nearly always: names are spread
-    over the indexes by chance."""
-    return wanted if walks == 1 else wanted // walks + isqrt(4 * wanted // walks) + 1

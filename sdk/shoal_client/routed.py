@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-from shoal_client.merge import merged_page
+from shoal_client.merge import page_of_all
 from shoal_client.replay import ReplayableBody
 from shoal_client.routed_uploads import RoutedUploads
 from shoal_client.routing import all_of
@@ -68,8 +68,9 @@ class RoutedObjectStore(RoutedUploads):
         """One page over all targets; any target that does not answer fails it, so it never comes short."""
 
         async def attempt() -> ListPage:
-            targets = self._targets()
-            pages = await all_of([self._store_of(target).list(bucket, query) for target in targets])
-            return merged_page(pages, query)
+            stores = [self._store_of(target) for target in self._targets()]
+            return await page_of_all(
+                lambda part: all_of([store.list(bucket, part) for store in stores]), len(stores), query
+            )
 
         return await self._with_current_map(attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings, strategies as st
 
-from shoal_client.merge import merged_page
+from shoal_client.merge import merged_page, page_of_all
 from shoal_core.objects import ListPage, ListQuery, ObjectInfo, Version
 
 NAMES = st.text(alphabet="ab/é😀\uffff-", min_size=1, max_size=6)
@@ -83,6 +83,39 @@ def test_paging_to_the_end_shows_all_once_even_when_targets_cut_pages_short(
         if not after:
             break
     assert keys == sorted({folded(name, query) for name in placed})
+
+
+@given(
+    placed=PLACED, prefix=PREFIXES, delimiter=DELIMITERS, after=NAMES | st.just(""), limit=st.integers(1, 30)
+)
+@settings(max_examples=200, deadline=None)
+async def test_a_page_of_all_is_full_however_names_are_spread(
+    placed: dict[str, int], prefix: str, delimiter: str, after: str, limit: int
+) -> None:
+    asked: list[int] = []
+
+    async def ask(query: ListQuery) -> list[ListPage]:
+        asked.append(query.limit)
+        return [listed(share, query) for share in shares(placed)]
+
+    query = ListQuery(prefix=prefix, delimiter=delimiter, start_after=after, limit=limit)
+    assert await page_of_all(ask, 3, query) == listed(set(placed), query)
+    assert len(asked) <= 2
+    assert max(asked) <= limit
+
+
+async def test_of_many_targets_each_is_asked_for_its_share_of_a_page() -> None:
+    asked: list[int] = []
+
+    async def ask(query: ListQuery) -> list[ListPage]:
+        asked.append(query.limit)
+        names = {f"{number:04}" for number in range(4000)}
+        return [listed({name for name in names if int(name) % 10 == target}, query) for target in range(10)]
+
+    page = await page_of_all(ask, 10, ListQuery(limit=1000))
+    assert len(page.entries) == 1000
+    assert len(asked) == 1
+    assert asked[0] < 150
 
 
 def test_of_a_name_listed_by_two_targets_the_newer_version_is_shown() -> None:
