@@ -92,9 +92,10 @@ class IndexChecks:
             owner = self.owner(table, key, value)
         except DataCorrupt as error:
             return None, [self.finding("damaged-record", table, key, error.message)]
+        found = self._contradictions(table, key, owner)
         if not isinstance(owner, Record):
-            return owner, []
-        found = self._misplaced(table, key, owner.name.encode() or name_in(table, key))
+            return owner, found
+        found += self._misplaced(table, key, owner.name.encode() or name_in(table, key))
         if owner.inline and not has_payload(transaction, self.index, key, owner):
             found.append(self.finding("damaged-payload", table, key))
         return owner, found
@@ -136,6 +137,14 @@ class IndexChecks:
         what = shown_upload(key) if table == "uploads" else shown_name(key)
         return Finding(kind, self.index.mountpath_id, what, detail)
 
+    def _contradictions(self, table: str, key: bytes, owner: Owner | None) -> list[Finding]:
+        """What was sealed so, and yet cannot be."""
+        sizes = sizes_within(owner) if owner is not None else []
+        if owner is None or all(size == owner.size for size in sizes):
+            return []
+        detail = f"its size is {owner.size}, its chunks or parts have {', '.join(map(str, sizes))}"
+        return [self.finding("damaged-record", table, key, detail)]
+
     def _misplaced(self, table: str, key: bytes, name: bytes) -> list[Finding]:
         """A row that no look-up by its name would find."""
         bucket_id = BucketId(key[:BUCKET_ID_BYTES])
@@ -168,6 +177,14 @@ class IndexChecks:
                 # The index is damaged too by now: nothing says that the files are not wanted.
                 return True
             return found is not None and found.chunks == owner.chunks
+
+
+def sizes_within(owner: Owner) -> list[int]:
+    """What its chunks add up to, and its parts, as far as it has them."""
+    chunks = [sum(chunk.length for chunk in owner.chunks)] if owner.chunks else []
+    if not isinstance(owner, Record) or not owner.parts:
+        return chunks
+    return [*chunks, sum(run.count * run.size for run in owner.parts)]
 
 
 def has_payload(transaction: lmdb.Transaction, index: Index, key: bytes, record: Record) -> bool:

@@ -9,14 +9,16 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shoal_core.errors import Unavailable
 from shoal_core.objects import PutRequest
+from shoal_core.part_runs import PartRun
 from shoal_store.checking import KEYS_BETWEEN_RESTS
 from shoal_store.chunkfile import BLOCK_BYTES, chunk_path
 from shoal_store.engine import Engine
-from shoal_store.record import decode_record
+from shoal_store.record import decode_record, encode_record
 from shoal_store.scrub import BATCH_ROWS, START, STEP_BYTES, Position, Step, scrub
 from support.engines import (
     BUCKET,
@@ -25,6 +27,7 @@ from support.engines import (
     name_kept_by,
     put,
     put_in_chunks,
+    put_in_parts,
     put_many,
     running_engine,
     settled,
@@ -136,6 +139,19 @@ async def test_a_record_in_the_index_of_another_mountpath_is_found(tmp_path: Pat
         with wrong.write() as transaction:
             transaction.put(BUCKET.id + name.encode(), value, db=wrong.records)
         assert kinds(steps(engine)) == [("misplaced-record", name)]
+
+
+@pytest.mark.parametrize("wrong", [{"size": 7}, {"parts": (PartRun(1, 2, 7),)}])
+async def test_a_record_that_contradicts_itself_is_found(tmp_path: Path, wrong: dict[str, object]) -> None:
+    async with running_engine(tmp_path, mountpaths=1) as engine:
+        await put_in_parts(engine.store, "a", LARGE)
+        key = BUCKET.id + b"a"
+
+        def contradicted(value: bytes) -> bytes:
+            return encode_record(key, msgspec.structs.replace(decode_record(key, value), **wrong))
+
+        change_row(engine, "records", contradicted)
+        assert ("damaged-record", "a") in kinds(steps(engine))
 
 
 async def test_keys_out_of_order_are_found_and_end_the_walk(tmp_path: Path) -> None:
