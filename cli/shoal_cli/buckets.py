@@ -48,6 +48,11 @@ class ChecksumType(StrEnum):
     none = "none"
 
 
+class S3Etag(StrEnum):
+    md5 = "md5"
+    fast = "fast"
+
+
 def register(app: typer.Typer) -> None:
     """Add `bucket` with its commands."""
     commands = typer.Typer(no_args_is_help=True, help="Make, list and remove buckets.")
@@ -68,6 +73,10 @@ def create(
     checksum: Annotated[
         ChecksumType, typer.Option(help="The checksum kept with every object.")
     ] = ChecksumType.xxhash2,
+    s3_etag: Annotated[
+        S3Etag,
+        typer.Option(help="Etag of what comes through S3. `fast`: XXH3, which is no MD5 and costs far less."),
+    ] = S3Etag.md5,
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="An existing bucket is no error; it is left as it is.")
     ] = False,
@@ -77,7 +86,10 @@ def create(
 ) -> None:
     """Make a bucket."""
     properties = BucketProperties(
-        durability=durability.value, verify=verify.value, checksum_type=checksum.value
+        durability=durability.value,
+        verify=verify.value,
+        checksum_type=checksum.value,
+        s3_etag=s3_etag.value,
     )
 
     async def action(client: ShoalClient) -> None:

@@ -58,6 +58,7 @@ def bucket_document(bucket: Bucket) -> dict[str, JsonValue]:
         "verify": properties.verify,
         "checksum_type": properties.checksum_type,
         "versioning": properties.versioning,
+        "s3_etag": properties.s3_etag,
     }
 
 

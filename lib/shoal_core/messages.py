@@ -36,6 +36,7 @@ NANOSECONDS = 1_000_000_000
 DEFAULT_PROPERTIES = BucketProperties()
 DURABILITIES = {bucket_pb2.DURABILITY_FSYNC: "fsync", bucket_pb2.DURABILITY_OS: "os"}
 VERIFICATIONS = {bucket_pb2.VERIFICATION_WINDOW: "window", bucket_pb2.VERIFICATION_ALWAYS: "always"}
+S3_ETAGS = {bucket_pb2.S3_ETAG_MD5: "md5", bucket_pb2.S3_ETAG_FAST: "fast"}
 ROLES = {
     MemberRole.PROXY: cluster_pb2.MEMBER_ROLE_PROXY,
     MemberRole.TARGET: cluster_pb2.MEMBER_ROLE_TARGET,
@@ -81,6 +82,7 @@ def bucket_properties_to_message(properties: BucketProperties) -> bucket_pb2.Buc
         verification=key_of(VERIFICATIONS, properties.verify),
         checksum_type=properties.checksum_type,
         versioning=properties.versioning,
+        s3_etag=key_of(S3_ETAGS, properties.s3_etag),
     )
 
 
@@ -93,6 +95,7 @@ def bucket_properties_from_message(
         verify=known(VERIFICATIONS, message.verification, base.verify, "verification"),
         checksum_type=message.checksum_type or base.checksum_type,
         versioning=message.versioning if message.HasField("versioning") else base.versioning,
+        s3_etag=known(S3_ETAGS, message.s3_etag, base.s3_etag, "s3_etag"),
     )
 
 

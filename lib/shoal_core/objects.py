@@ -61,6 +61,8 @@ class BucketProperties:
     checksum_type: str = "xxhash2"
     """Checksum kept for clients of the AIStore API: `xxhash2` (XXH64), `crc32c`, `md5`, `sha256`, `sha512`, `none`."""
     versioning: bool = False
+    s3_etag: str = "md5"
+    """Of what comes through S3: `md5`, or `fast` for `<XXH3-64>-1`, which costs a fraction of it."""
 
 
 class Checksum(msgspec.Struct, frozen=True, gc=False):
@@ -129,7 +131,8 @@ class PutRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     """As in `ObjectInfo.headers`."""
     md5_etag: bool = False
-    """The etag that the store gives is the MD5 of the content, as S3's clients expect."""
+    """The etag that the store gives is for S3's clients: the MD5 of the content, unless the bucket has
+    `s3_etag: fast`."""
     late_headers: Callable[[], Mapping[str, str]] = dict
     """More `headers`, asked for when the body has ended: what only its trailers told."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import crc32c
 import xxhash
 
 from shoal_core.errors import ChecksumMismatch, InvalidArgument
-from shoal_core.objects import Checksum
+from shoal_core.objects import Bucket, Checksum, PutRequest
 
 
 class Hash(Protocol):
@@ -27,31 +27,40 @@ HASHES: dict[str, Callable[[], Hash]] = {
 }
 
 
-class ContentHashes:
-    """The checksums owed for one body: the bucket's, the client's, and XXH3 for the etag."""
+EtagKind = Literal["xxh3", "md5", "fast"]
+"""`fast` is XXH3 as well, and says by its `-1` that it is no MD5."""
 
-    def __init__(self, kept: str, promised: Iterable[Checksum], *, md5_etag: bool = False) -> None:
+
+def etag_kind(bucket: Bucket, request: PutRequest) -> EtagKind:
+    if not request.md5_etag:
+        return "xxh3"
+    return "fast" if bucket.properties.s3_etag == "fast" else "md5"
+
+
+class ContentHashes:
+    """The checksums owed for one body: the bucket's, the client's, and the etag; nothing else is computed."""
+
+    def __init__(self, kept: str, promised: Iterable[Checksum], *, etag: EtagKind = "xxh3") -> None:
         self._promised = tuple(promised)
         self._kept = "" if kept == "none" else kept
-        self._etag_type = "md5" if md5_etag else ""
-        wanted = {checksum.type for checksum in self._promised} | {self._kept, self._etag_type} - {""}
+        self._etag_kind = etag
+        md5 = {"md5"} if etag == "md5" else set[str]()
+        wanted = {checksum.type for checksum in self._promised} | {self._kept} - {""} | md5
         if unknown := wanted - HASHES.keys():
             raise InvalidArgument(
                 f"checksum type {sorted(unknown)[0]!r} is not known; use one of {', '.join(HASHES)}"
             )
         self._hashes = {name: HASHES[name]() for name in wanted}
-        self._etag = xxhash.xxh3_64()
+        self._etag: Hash = self._hashes["md5"] if etag == "md5" else xxhash.xxh3_64()
+        self._distinct = {id(each): each for each in (self._etag, *self._hashes.values())}.values()
 
     def update(self, data: bytes | bytearray) -> None:
-        self._etag.update(data)
-        for hash in self._hashes.values():
+        for hash in self._distinct:
             hash.update(data)
 
     def etag(self) -> str:
-        return self._hashes[self._etag_type].hexdigest() if self._etag_type else self._etag.hexdigest()
-
-    def xxh3(self) -> int:
-        return self._etag.intdigest()
+        digest = self._etag.hexdigest()
+        return f"{digest}-1" if self._etag_kind == "fast" else digest
 
     def kept(self) -> Checksum:
         return Checksum(self._kept or "none", self._hashes[self._kept].hexdigest() if self._kept else "")

@@ -10,11 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import xxhash
+
 from shoal_core.errors import SizeMismatch
 from shoal_core.objects import Bucket, PutRequest
 from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
-from shoal_store.hashing import ContentHashes
+from shoal_store.hashing import ContentHashes, etag_kind
 from shoal_store.keys import encode_name, is_hashed, key_of
 from shoal_store.manifest import manifest_path, write_manifest
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
@@ -56,7 +58,8 @@ class BodyWriter:
         """Takes the body to its end, into one chunk or several of at most `chunk_bytes`. Leaves nothing when it
         raises. Holds at most a block and a piece of the body in memory. A part of an upload always becomes chunks,
         and has no manifest: that is written when the upload is completed."""
-        hashes = ContentHashes(bucket.properties.checksum_type, request.checksums, md5_etag=request.md5_etag)
+        kind = etag_kind(bucket, request)
+        hashes = ContentHashes(bucket.properties.checksum_type, request.checksums, etag=kind)
         files = BodyFiles(
             self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
         )
@@ -186,11 +189,17 @@ def put_manifest(
 def inline(request: PutRequest, payload: bytes, hashes: ContentHashes) -> Written:
     hashes.update(payload)
     hashes.check()
-    return Written(record_of(request, len(payload), hashes, ()), payload, ())
+    checksum = xxhash.xxh3_64_intdigest(payload)
+    return Written(record_of(request, len(payload), hashes, (), payload_checksum=checksum), payload, ())
 
 
 def record_of(
-    request: PutRequest, size: int, hashes: ContentHashes, chunks: tuple[ChunkPlace, ...]
+    request: PutRequest,
+    size: int,
+    hashes: ContentHashes,
+    chunks: tuple[ChunkPlace, ...],
+    *,
+    payload_checksum: int = 0,
 ) -> Record:
     kept = hashes.kept()
     return Record(
@@ -201,7 +210,7 @@ def record_of(
         content_type=request.content_type,
         metadata=dict(request.metadata),
         chunks=chunks,
-        payload_checksum=0 if chunks else hashes.xxh3(),
+        payload_checksum=payload_checksum,
         headers={**request.headers, **request.late_headers()},
     )
 

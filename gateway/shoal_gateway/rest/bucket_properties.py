@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -60,6 +60,12 @@ def shown_properties(bucket: Bucket) -> dict[str, Json]:
         "created": str(bucket.created_ns),
         "versioning": {"enabled": properties.versioning, "validate_warm_get": False, "synchronize": False},
         "Renamed": "",
+        # Ours; AIStore's clients pass over what they do not know.
+        "shoal": {
+            "durability": properties.durability,
+            "verify": properties.verify,
+            "s3_etag": properties.s3_etag,
+        },
     }
 
 
@@ -86,6 +92,14 @@ class VersioningSetting(msgspec.Struct, frozen=True):
     enabled: bool | None = None
 
 
+class ShoalSetting(msgspec.Struct, frozen=True):
+    """`shoal`: what AIStore has no name for."""
+
+    durability: Literal["fsync", "os"] | None = None
+    verify: Literal["window", "always"] | None = None
+    s3_etag: Literal["md5", "fast"] | None = None
+
+
 def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] | None) -> BucketProperties:
     """`current` with AIStore's BpropsToSet applied. Raises for what a bucket cannot do yet."""
     properties = current
@@ -97,9 +111,15 @@ def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] 
         elif name == "versioning":
             enabled = section(name, raw, VersioningSetting).enabled
             properties = properties if enabled is None else replace(properties, versioning=enabled)
+        elif name == "shoal":
+            ours = msgspec.structs.asdict(section(name, raw, ShoalSetting))
+            properties = replace(
+                properties, **{field: value for field, value in ours.items() if value is not None}
+            )
         else:
             raise NotImplementedYet(
-                f"bucket property {name!r} cannot be set yet; checksum.type and versioning.enabled can"
+                f"bucket property {name!r} cannot be set yet; checksum.type, versioning.enabled and those "
+                "of `shoal` (durability, verify, s3_etag) can"
             )
     return properties
 

@@ -77,7 +77,9 @@ def test_no_preconditions_are_the_constant() -> None:
     "properties",
     [
         BucketProperties(),
-        BucketProperties(durability="os", verify="always", checksum_type="md5", versioning=True),
+        BucketProperties(
+            durability="os", verify="always", checksum_type="md5", versioning=True, s3_etag="fast"
+        ),
     ],
 )
 def test_bucket_survives(properties: BucketProperties) -> None:

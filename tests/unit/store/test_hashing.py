@@ -36,21 +36,34 @@ def test_pieces_give_what_the_whole_gives(pieces: list[bytes], type: str) -> Non
     whole.update(b"".join(pieces))
     for piece in pieces:
         split.update(bytearray(piece))
-    assert (split.kept(), split.etag(), split.xxh3()) == (whole.kept(), whole.etag(), whole.xxh3())
+    assert (split.kept(), split.etag()) == (whole.kept(), whole.etag())
 
 
 def test_nothing_is_kept_where_the_bucket_wants_none() -> None:
     hashes = ContentHashes("none", ())
     hashes.update(CHECK)
     assert hashes.kept() == Checksum("none", "")
-    assert hashes.etag() == f"{hashes.xxh3():016x}" == xxhash.xxh3_64_hexdigest(CHECK)
+    assert hashes.etag() == xxhash.xxh3_64_hexdigest(CHECK)
 
 
 def test_the_etag_is_md5_where_it_was_asked_for() -> None:
-    hashes = ContentHashes("crc32c", (), md5_etag=True)
+    hashes = ContentHashes("crc32c", (), etag="md5")
     hashes.update(CHECK)
     assert hashes.etag() == KNOWN["md5"]
     assert hashes.kept().value == KNOWN["crc32c"]
+
+
+def test_a_fast_etag_cannot_be_taken_for_md5() -> None:
+    hashes = ContentHashes("none", (), etag="fast")
+    hashes.update(CHECK)
+    assert hashes.etag() == f"{xxhash.xxh3_64_hexdigest(CHECK)}-1"
+
+
+def test_an_etag_that_is_a_promised_checksum_too_is_computed_once() -> None:
+    hashes = ContentHashes("md5", [Checksum("md5", KNOWN["md5"])], etag="md5")
+    hashes.update(CHECK)
+    hashes.check()
+    assert hashes.etag() == hashes.kept().value == KNOWN["md5"]
 
 
 def test_promises_that_are_kept_pass_in_either_case_of_letters() -> None:

@@ -69,6 +69,30 @@ VERIFICATION_ALWAYS: Verification.ValueType  # 2
 """On every read."""
 Global___Verification: _TypeAlias = Verification  # noqa: Y015
 
+class _S3Etag:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _S3EtagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_S3Etag.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    S3_ETAG_UNSPECIFIED: _S3Etag.ValueType  # 0
+    """Means S3_ETAG_MD5 on creation and "leave as it is" on update."""
+    S3_ETAG_MD5: _S3Etag.ValueType  # 1
+    """The MD5 of the content, as S3's clients expect."""
+    S3_ETAG_FAST: _S3Etag.ValueType  # 2
+    """The XXH3-64 of the content with `-1` behind it, which tells clients that it is no MD5: writes need a third of the CPU."""
+
+class S3Etag(_S3Etag, metaclass=_S3EtagEnumTypeWrapper):
+    """What the etag of an object is that comes through S3."""
+
+S3_ETAG_UNSPECIFIED: S3Etag.ValueType  # 0
+"""Means S3_ETAG_MD5 on creation and "leave as it is" on update."""
+S3_ETAG_MD5: S3Etag.ValueType  # 1
+"""The MD5 of the content, as S3's clients expect."""
+S3_ETAG_FAST: S3Etag.ValueType  # 2
+"""The XXH3-64 of the content with `-1` behind it, which tells clients that it is no MD5: writes need a third of the CPU."""
+Global___S3Etag: _TypeAlias = S3Etag  # noqa: Y015
+
 @_typing.final
 class Bucket(_message.Message):
     """A bucket."""
@@ -123,6 +147,7 @@ class BucketProperties(_message.Message):
     VERIFICATION_FIELD_NUMBER: _builtins.int
     CHECKSUM_TYPE_FIELD_NUMBER: _builtins.int
     VERSIONING_FIELD_NUMBER: _builtins.int
+    S3_ETAG_FIELD_NUMBER: _builtins.int
     durability: Global___Durability.ValueType
     """When an acknowledged write is safe; default fsync."""
     verification: Global___Verification.ValueType
@@ -131,6 +156,8 @@ class BucketProperties(_message.Message):
     """Checksum kept with each object: `xxhash2` (default), `crc32c`, `md5`, `sha256`, `sha512` or `none`."""
     versioning: _builtins.bool
     """Keep replaced and deleted versions; default false."""
+    s3_etag: Global___S3Etag.ValueType
+    """Etag of objects that come through S3; default MD5. Objects keep the etag that they were given."""
     def __init__(
         self,
         *,
@@ -138,10 +165,11 @@ class BucketProperties(_message.Message):
         verification: Global___Verification.ValueType = ...,
         checksum_type: _builtins.str = ...,
         versioning: _builtins.bool | None = ...,
+        s3_etag: Global___S3Etag.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_versioning", b"_versioning", "versioning", b"versioning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_versioning", b"_versioning", "checksum_type", b"checksum_type", "durability", b"durability", "verification", b"verification", "versioning", b"versioning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_versioning", b"_versioning", "checksum_type", b"checksum_type", "durability", b"durability", "s3_etag", b"s3_etag", "verification", b"verification", "versioning", b"versioning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__versioning: _TypeAlias = _typing.Literal["versioning"]  # noqa: Y015
     _WhichOneofArgType__versioning: _TypeAlias = _typing.Literal["_versioning", b"_versioning"]  # noqa: Y015

@@ -380,7 +380,7 @@ class PutObjectSpecification(_message.Message):
     etag: _builtins.str
     """Tag to keep instead of one made from the content; nodes only."""
     md5_etag: _builtins.bool
-    """Make the etag the MD5 of the content, as S3's clients expect."""
+    """Make the etag one for S3's clients: the MD5 of the content, unless the bucket's `s3_etag` is fast."""
     @_builtins.property
     def bucket(self) -> _common_pb2.BucketReference:
         """The bucket, which must exist."""

@@ -393,7 +393,7 @@ class PutPartSpecification(_message.Message):
     size: _builtins.int
     """Announced length in bytes; a body of another length fails with SIZE_MISMATCH."""
     md5_etag: _builtins.bool
-    """Make the part's etag the MD5 of its content, as S3's clients expect."""
+    """Make the part's etag one for S3's clients: the MD5 of its content, unless the bucket's `s3_etag` is fast."""
     @_builtins.property
     def bucket(self) -> _common_pb2.BucketReference:
         """The bucket of the upload."""
