@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +11,13 @@ from typing import Protocol, TypeVar
 from shoal_client.body import Content, source_of
 from shoal_client.download import download
 from shoal_client.files import write_file
+from shoal_client.local_reads import LocalObject, open_local
 from shoal_client.parallel import RANGE_BYTES, ParallelObject
 from shoal_client.replay import ReplayableBody
-from shoal_core.errors import BucketNotFound, PreconditionFailed, StaleEpoch
+from shoal_core.cluster_map import ClusterMap
+from shoal_core.descriptors import descriptor_socket_of
+from shoal_core.errors import BucketNotFound, OwnerUnreachable, PreconditionFailed, StaleEpoch
+from shoal_core.host import host_id
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -40,6 +45,9 @@ class Cluster(Protocol):
     def objects(self) -> ObjectStore: ...
 
     def lane(self, number: int) -> ObjectStore: ...
+
+    @property
+    def cluster_map(self) -> ClusterMap: ...
 
     async def resolve(self, reference: BucketReference, *, fresh: bool = False) -> Bucket: ...
 
@@ -127,6 +135,21 @@ class BucketClient:
             return ParallelObject(self._cluster.lane, bucket, info, workers=workers, range_bytes=range_bytes)
 
         return await self._in_bucket(looked_up)
+
+    async def open_local(self, name: str) -> LocalObject:
+        """The object's files themselves, where its target runs on this host as this user; close it.
+
+        Raises OwnerUnreachable when the target is on another host or does not answer: `parallel` works then.
+        """
+
+        async def passed(bucket: Bucket) -> LocalObject:
+            owner = self._cluster.cluster_map.target_of(bucket.id, name)
+            if owner.host_id != host_id():
+                raise OwnerUnreachable(f"target {owner.id} is not on this host", target=owner.id)
+            path = descriptor_socket_of(Path(owner.unix_socket))
+            return await asyncio.to_thread(open_local, path, bucket.id, name)
+
+        return await self._in_bucket(passed)
 
     async def download(
         self, name: str, destination: Path, *, progress: Callable[[int], None] | None = None

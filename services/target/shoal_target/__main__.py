@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
+from shoal_core.descriptors import descriptor_socket_of
 from shoal_core.host import host_id
 from shoal_core.jobs import PURGE_BUCKET, SCRUB
 from shoal_core.node import background, open_node, require_certificate
@@ -18,6 +19,7 @@ from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
 from shoal_target.authority import WriteAuthority
 from shoal_target.config import TargetConfiguration
+from shoal_target.descriptor_socket import DescriptorSocket
 from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mountpaths
 from shoal_target.job_runner import JobRunner
 from shoal_target.ownership import Ownership
@@ -80,7 +82,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         )
         works = {PURGE_BUCKET: purge_with(engine, node.buckets), SCRUB: scrubbing}
         jobs = JobRunner(node.etcd, config.id, works)
-        work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep())
+        files = DescriptorSocket(descriptor_socket_of(config.unix_socket), engine, node.buckets)
+        work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
         await stack.enter_async_context(background(*work))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))

@@ -1,0 +1,146 @@
+"""Files that a target passes to programs of its host: the bytes, who may ask, and what a bad request gets."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shoal_client.bucket import BucketClient
+from shoal_client.client import ShoalClient
+from shoal_client.local_reads import body_of
+from shoal_core.descriptors import LENGTH, FilesReply, FilesRequest, descriptor_socket_of, framed
+from shoal_core.errors import DataCorrupt, ObjectNotFound, PermissionDenied
+from shoal_target.descriptor_socket import check_peer
+from support.node import Nodes
+
+MIB = 1 << 20
+CONTENT = os.urandom(5 * MIB + 777)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 << 10, MIB, MIB + 1, len(CONTENT)])
+async def test_every_byte_comes_from_the_files(bucket: BucketClient, size: int) -> None:
+    await bucket.put("a", CONTENT[:size])
+    with await bucket.open_local("a") as local:
+        memory = bytearray(size)
+        local.read_into(memoryview(memory))
+        assert bytes(memory) == CONTENT[:size]
+        assert local.size == size
+
+
+async def test_any_part_can_be_read(bucket: BucketClient) -> None:
+    await bucket.put("a", CONTENT)
+    chosen = random.Random(7)
+    with await bucket.open_local("a") as local:
+        for _ in range(50):
+            start, length = chosen.randrange(len(CONTENT) + 10), chosen.randrange(3 * MIB)
+            assert local.read(start, length) == CONTENT[start : start + length]
+
+
+async def test_version_that_was_opened_stays_readable(bucket: BucketClient) -> None:
+    await bucket.put("a", CONTENT)
+    with await bucket.open_local("a") as local:
+        await bucket.put("a", CONTENT[::-1])
+        assert local.read() == CONTENT
+
+
+async def test_descriptors_cannot_write(bucket: BucketClient) -> None:
+    await bucket.put("a", CONTENT)
+    with await bucket.open_local("a") as local, pytest.raises(OSError, match="Bad file descriptor"):
+        os.pwrite(local._descriptors[0], b"x", 0)
+
+
+async def test_damaged_block_is_found_by_the_reader(bucket: BucketClient, live_nodes: Nodes) -> None:
+    before = {path for target in ("t1", "t2") for path in live_nodes.chunk_files(target)}
+    await bucket.put("a", CONTENT)
+    (path,) = {path for target in ("t1", "t2") for path in live_nodes.chunk_files(target)} - before
+    with path.open("r+b") as file:
+        file.seek(2 * MIB)
+        file.write(bytes((CONTENT[2 * MIB] ^ 1,)))
+    with await bucket.open_local("a") as local:
+        assert local.read(0, 2 * MIB) == CONTENT[: 2 * MIB]
+        with pytest.raises(DataCorrupt, match="block at byte 2097152"):
+            local.read_into(memoryview(bytearray(len(CONTENT))))
+
+
+async def test_missing_object_is_not_found(bucket: BucketClient) -> None:
+    await bucket.put("there", b"")
+    with pytest.raises(ObjectNotFound):
+        await bucket.open_local("missing")
+
+
+@pytest.fixture
+def path(client: ShoalClient) -> Path:
+    return descriptor_socket_of(Path(client.cluster_map.member("t1").unix_socket))
+
+
+def answer_to(path: Path, data: bytes) -> FilesReply:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        reply = body_of(connection, connection.recv(LENGTH.size, socket.MSG_WAITALL))
+        return msgspec.msgpack.decode(reply, type=FilesReply)
+
+
+def test_socket_is_of_its_user_alone(path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "error"),
+    [
+        (b"", "InvalidArgument"),
+        (b"\0\0", "InvalidArgument"),
+        (LENGTH.pack(1 << 31), "InvalidArgument"),
+        (LENGTH.pack(9) + b"short", "InvalidArgument"),
+        (LENGTH.pack(3) + b"abc", "InvalidArgument"),
+        (framed(FilesRequest(2, b"x" * 16, "a")), "InvalidArgument"),
+        (framed(FilesRequest(1, b"x" * 16, "a", b"", -1)), "InvalidArgument"),
+        (framed(FilesRequest(1, b"x" * 16, "a")), "BucketNotFound"),
+    ],
+)
+def test_bad_request_gets_a_clear_error(path: Path, request_bytes: bytes, error: str) -> None:
+    reply = answer_to(path, request_bytes)
+    assert (reply.error, bool(reply.message)) == (error, True)
+
+
+def test_random_requests_never_harm_the_target(path: Path) -> None:
+    chosen = random.Random(11)
+    right = framed(FilesRequest(1, b"x" * 16, "name", b"v" * 16, 3))
+    for _ in range(500):
+        data = bytearray(right)
+        for _ in range(chosen.randrange(1, 4)):
+            data[chosen.randrange(len(data))] = chosen.randrange(256)
+        assert answer_to(path, bytes(data)).error in ("InvalidArgument", "BucketNotFound")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_other_users_do_not_reach_the_socket(path: Path) -> None:
+    assert "PermissionError" in connect_as_nobody(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_other_users_who_reach_it_all_the_same_are_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        Path(folder).chmod(0o755)
+        listener.bind(f"{folder}/socket")
+        Path(folder, "socket").chmod(0o777)
+        listener.listen()
+        assert connect_as_nobody(Path(folder, "socket")) == ""
+        with listener.accept()[0] as connection, pytest.raises(PermissionDenied, match="user 65534"):
+            check_peer(connection)
+
+
+def connect_as_nobody(path: Path) -> str:
+    """What a process of another user says when it connects."""
+    code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    command = ["/usr/bin/env", "python3", "-c", code, str(path)]
+    return subprocess.run(command, user=65534, capture_output=True, text=True, cwd="/").stderr
