@@ -20,11 +20,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from shoal_client.bucket import BucketClient
 from shoal_client.client import ShoalClient
+from shoal_client.http_reads import look_up
 from shoal_client.parallel import ParallelObject
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.certificates import TlsFiles
@@ -76,6 +78,7 @@ async def measure(settings: dict[str, str], arguments: argparse.Namespace) -> No
         await bucket.put("local", random_pieces(arguments.local_mib))
         await local_reads(bucket, arguments)
         await capped_reads(client, Path(settings["SHOAL_CA"]), arguments)
+        await capped_http_reads(settings["AIS_ENDPOINT"], arguments)
 
 
 async def random_pieces(mib: int) -> AsyncIterator[bytes]:
@@ -119,6 +122,18 @@ async def capped_reads(client: ShoalClient, ca: Path, arguments: argparse.Namesp
         print(f"{arguments.workers} workers are {seconds[0] / seconds[1]:.2f} x as fast as one", flush=True)
         for each in connections:
             await each.close()
+
+
+async def capped_http_reads(endpoint: str, arguments: argparse.Namespace) -> None:
+    with capped(endpoint.removeprefix("http://")) as address:
+        found = await asyncio.to_thread(look_up, f"http://{address}", "reads", "large")
+        memory = memoryview(bytearray(found.size))
+        seconds = []
+        for workers in (1, arguments.workers):
+            title = f"{workers} HTTP connections of {CAP_BYTES_PER_SECOND // 1_000_000} MB/s each"
+            reading = partial(asyncio.to_thread, found.read_into, memory, workers=workers)
+            seconds.append(await timed(title, reading, found.size))
+    print(f"{arguments.workers} workers are {seconds[0] / seconds[1]:.2f} x as fast as one", flush=True)
 
 
 async def timed(title: str, action: Callable[[], Awaitable[None]], size: int) -> float:
