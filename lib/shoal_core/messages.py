@@ -15,6 +15,8 @@ from shoal_core.errors import InvalidArgument
 from shoal_core.multipart import PartInfo, UploadInfo
 from shoal_core.names import checked_reference
 from shoal_core.objects import (
+    CHUNK_BYTES_MAX,
+    CHUNK_BYTES_MIN,
     NO_PRECONDITIONS,
     Bucket,
     BucketId,
@@ -36,6 +38,7 @@ NANOSECONDS = 1_000_000_000
 DEFAULT_PROPERTIES = BucketProperties()
 DURABILITIES = {bucket_pb2.DURABILITY_FSYNC: "fsync", bucket_pb2.DURABILITY_OS: "os"}
 VERIFICATIONS = {bucket_pb2.VERIFICATION_WINDOW: "window", bucket_pb2.VERIFICATION_ALWAYS: "always"}
+SIZE_MAX = (1 << 63) - 1
 S3_ETAGS = {bucket_pb2.S3_ETAG_MD5: "md5", bucket_pb2.S3_ETAG_FAST: "fast"}
 ROLES = {
     MemberRole.PROXY: cluster_pb2.MEMBER_ROLE_PROXY,
@@ -83,6 +86,8 @@ def bucket_properties_to_message(properties: BucketProperties) -> bucket_pb2.Buc
         checksum_type=properties.checksum_type,
         versioning=properties.versioning,
         s3_etag=key_of(S3_ETAGS, properties.s3_etag),
+        chunk_above_bytes=properties.chunk_above_bytes,
+        chunk_bytes=properties.chunk_bytes,
     )
 
 
@@ -96,7 +101,23 @@ def bucket_properties_from_message(
         checksum_type=message.checksum_type or base.checksum_type,
         versioning=message.versioning if message.HasField("versioning") else base.versioning,
         s3_etag=known(S3_ETAGS, message.s3_etag, base.s3_etag, "s3_etag"),
+        chunk_above_bytes=known_size(message, "chunk_above_bytes", base.chunk_above_bytes, 0, SIZE_MAX),
+        chunk_bytes=known_size(message, "chunk_bytes", base.chunk_bytes, CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
     )
+
+
+def known_size(
+    message: bucket_pb2.BucketProperties, field: str, base: int, smallest: int, largest: int
+) -> int:
+    """The field if it is set; 0 is always allowed and means the default. Raises InvalidArgument."""
+    if not message.HasField(field):  # type: ignore[arg-type]  # one of its names
+        return base
+    size: int = getattr(message, field)
+    if size and not smallest <= size <= largest:
+        raise InvalidArgument(
+            f"{field} is {size}: use {smallest} to {largest}, or 0 for the default", field=field
+        )
+    return size
 
 
 def bucket_to_message(bucket: Bucket) -> bucket_pb2.Bucket:
@@ -132,6 +153,8 @@ def object_to_message(info: ObjectInfo) -> object_pb2.Object:
         metadata=info.metadata,
         location=info.location,
         headers=info.headers,
+        chunk_count=info.chunk_count,
+        chunk_bytes_max=info.chunk_bytes_max,
         parts=[object_pb2.PartRun(first=run.first, count=run.count, size=run.size) for run in info.parts],
     )
 
@@ -149,6 +172,8 @@ def object_from_message(message: object_pb2.Object) -> ObjectInfo:
         metadata=dict(message.metadata),
         location=message.location,
         headers=dict(message.headers),
+        chunk_count=message.chunk_count,
+        chunk_bytes_max=message.chunk_bytes_max,
         parts=tuple(PartRun(run.first, run.count, run.size) for run in message.parts),
     )
 

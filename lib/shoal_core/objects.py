@@ -21,6 +21,11 @@ Version = NewType("Version", bytes)
 """12 bytes, ordered: hybrid logical clock (8, big-endian; milliseconds << 16 | counter) and node number (4)."""
 
 OBJECT_NAME_BYTES_MAX = 1024
+CHUNK_BYTES_DEFAULT = 1 << 30
+CHUNK_BYTES_MIN = 1 << 20
+CHUNK_BYTES_MAX = 5 << 30
+CHUNKS_MAX = 10_000
+"""Of one object; chunks grow beyond what the bucket says where there would be more."""
 FRAME_BYTES = 1 << 20
 """Size of one body frame on gRPC streams and between coroutines."""
 
@@ -61,6 +66,11 @@ class BucketProperties:
     checksum_type: str = "xxhash2"
     """Checksum kept for clients of the AIStore API: `xxhash2` (XXH64), `crc32c`, `md5`, `sha256`, `sha512`, `none`."""
     versioning: bool = False
+    chunk_above_bytes: int = 0
+    """Objects of more bytes are stored in chunks; 0: only those that came in parts. An object whose size is not told in
+    advance is stored in chunks whenever it fills more than one."""
+    chunk_bytes: int = 0
+    """Of each chunk; 0 means CHUNK_BYTES_DEFAULT."""
     s3_etag: str = "md5"
     """Of what comes through S3: `md5`, or `fast` for `<XXH3-64>-1`, which costs a fraction of it."""
 
@@ -98,6 +108,10 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     `x-amz-checksum-crc32` ..."""
     parts: tuple[PartRun, ...] = ()
     """Of an object that came in parts, where each lies; empty for others."""
+    chunk_count: int = 0
+    """Of an object that is stored in chunks; 0 when it is stored whole."""
+    chunk_bytes_max: int = 0
+    """Of the largest of them."""
 
 
 @dataclass(frozen=True, slots=True)

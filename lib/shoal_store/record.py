@@ -55,6 +55,11 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     def inline(self) -> bool:
         return not self.chunks and not self.delete_marker
 
+    @property
+    def is_chunked(self) -> bool:
+        """Each part of an upload is a chunk, also when there was only one."""
+        return len(self.chunks) > 1 or (bool(self.upload) and bool(self.chunks))
+
     def named(self, name: str) -> Record:
         """For a key that does not hold the whole name."""
         return msgspec.structs.replace(self, name=name)
@@ -74,6 +79,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
             location=location,
             headers=self.headers,
             parts=self.parts,
+            chunk_count=len(self.chunks) if self.is_chunked else 0,
+            chunk_bytes_max=max(chunk.length for chunk in self.chunks) if self.is_chunked else 0,
         )
 
 

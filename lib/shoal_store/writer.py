@@ -13,7 +13,7 @@ from pathlib import Path
 import xxhash
 
 from shoal_core.errors import SizeMismatch
-from shoal_core.objects import Bucket, PutRequest
+from shoal_core.objects import CHUNK_BYTES_DEFAULT, CHUNKS_MAX, Bucket, BucketProperties, PutRequest
 from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
 from shoal_store.hashing import ContentHashes, etag_kind
@@ -55,9 +55,11 @@ class BodyWriter:
         chunk_bytes: int | None = None,
         upload: str = "",
     ) -> Written:
-        """Takes the body to its end, into one chunk or several of at most `chunk_bytes`. Leaves nothing when it
-        raises. Holds at most a block and a piece of the body in memory. A part of an upload always becomes chunks,
-        and has no manifest: that is written when the upload is completed."""
+        """Takes the body to its end, into one chunk or several of at most `chunk_bytes` (None: as the bucket says).
+        Leaves nothing when it raises. Holds at most a block and a piece of the body in memory. A part of an upload
+        always becomes chunks, and has no manifest: that is written when the upload is completed."""
+        if chunk_bytes is None and not upload:
+            chunk_bytes = chunk_bytes_of(bucket.properties, request.size)
         kind = etag_kind(bucket, request)
         hashes = ContentHashes(bucket.properties.checksum_type, request.checksums, etag=kind)
         files = BodyFiles(
@@ -184,6 +186,13 @@ def put_manifest(
     if is_hashed(key):
         record = record.named(name)
     write_manifest(path, unfinished, key, record, synced=bucket.properties.durability == "fsync")
+
+
+def chunk_bytes_of(properties: BucketProperties, size: int | None) -> int | None:
+    """Into chunks of how many bytes an object goes; None for one of any size. `size` is None when it is not known."""
+    if not properties.chunk_above_bytes or (size is not None and size <= properties.chunk_above_bytes):
+        return None
+    return max(properties.chunk_bytes or CHUNK_BYTES_DEFAULT, -(-(size or 0) // CHUNKS_MAX))
 
 
 def inline(request: PutRequest, payload: bytes, hashes: ContentHashes) -> Written:

@@ -161,6 +161,7 @@ class MultipartContract:
         info = await complete(store, upload, [part for part in parts if part.number != 3])
         assert info.parts == (PartRun(1, 2, 4), PartRun(7, 1, 2))
         assert (await store.head(BUCKET, "a")).parts == info.parts
+        assert (info.chunk_count, info.chunk_bytes_max) == (3, 4)
         await store.put(BUCKET, PutRequest("a"), pieces(b"whole"))
         assert (await store.head(BUCKET, "a")).parts == ()
 

@@ -40,6 +40,13 @@ from shoal_core.objects import (
 
 BUCKET = Bucket(BucketReference("contract"), BucketId(b"contract"), 1, 0, BucketProperties())
 OTHER_BUCKET = replace(BUCKET, reference=BucketReference("other"), id=BucketId(b"other-id"))
+CHUNKED_BUCKET = replace(
+    BUCKET,
+    reference=BucketReference("chunked"),
+    id=BucketId(b"chunked-"),
+    properties=BucketProperties(chunk_above_bytes=2 << 20, chunk_bytes=1 << 20),
+)
+BUCKETS = (BUCKET, OTHER_BUCKET, CHUNKED_BUCKET)
 SIZES = [0, 1, 4096, 16 * 1024, 16 * 1024 + 1, FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES + 7]
 NAMES = [
     "a",
@@ -72,8 +79,10 @@ async def put(store: ObjectStore, name: str, data: bytes, *, bucket: Bucket = BU
     return await store.put(bucket, PutRequest(name, size=len(data)), pieces(data))
 
 
-async def get(store: ObjectStore, name: str, *, range: RangeRequest | None = None) -> bytes:
-    body = await store.open(BUCKET, name, range=range)
+async def get(
+    store: ObjectStore, name: str, *, range: RangeRequest | None = None, bucket: Bucket = BUCKET
+) -> bytes:
+    body = await store.open(bucket, name, range=range)
     try:
         return b"".join([piece async for piece in body.chunks()])
     finally:
@@ -346,3 +355,14 @@ class ObjectStoreContract:
         names = [f"{number:03}" for number in range(100)]
         await asyncio.gather(*(put(store, name, b"x") for name in names))
         assert await walk(store, ListQuery(limit=30)) == names
+
+    async def test_large_objects_go_into_chunks_as_the_bucket_says(self, store: ObjectStore) -> None:
+        small, large, bucket = os.urandom(2 << 20), os.urandom((3 << 20) + 5), CHUNKED_BUCKET
+        await put(store, "small", small, bucket=bucket)
+        await put(store, "large", large, bucket=bucket)
+        assert (await store.head(bucket, "small")).chunk_count == 0
+        info = await store.head(bucket, "large")
+        assert (info.chunk_count, info.chunk_bytes_max) == (4, 1 << 20)
+        assert await get(store, "large", bucket=bucket) == large
+        border = RangeRequest((1 << 20) - 3, (2 << 20) + 3)
+        assert await get(store, "large", range=border, bucket=bucket) == large[(1 << 20) - 3 : (2 << 20) + 4]

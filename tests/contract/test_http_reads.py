@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.object_store_contract import BUCKET, OTHER_BUCKET, ObjectStoreContract
+from contract.object_store_contract import BUCKETS, ObjectStoreContract
 from support.engines import running_engine
 from support.http_reads import HttpReads
 from support.lane_doors import door, parts_of
@@ -20,7 +20,7 @@ class TestFastLane(ObjectStoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[HttpReads]:
         async with running_engine(tmp_path) as engine:
-            parts = parts_of(engine.store, engine.reader, MemoryBuckets(BUCKET, OTHER_BUCKET))
+            parts = parts_of(engine.store, engine.reader, MemoryBuckets(*BUCKETS))
             async with door(parts, fast_lane=self.fast_lane) as served:
                 yield HttpReads(engine.store, served)
                 assert bool(served.lane.taken) <= self.fast_lane

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.multipart_contract import MultipartContract
-from contract.object_store_contract import BUCKET, OTHER_BUCKET, ObjectStoreContract
+from contract.object_store_contract import BUCKETS, ObjectStoreContract
 from shoal_client.remote import RemoteObjectStore
 from support.stores import local_store, remote_store
 
@@ -19,4 +19,4 @@ class TestRemoteObjectStore(ObjectStoreContract, MultipartContract):
     async def store(self, tmp_path: Path) -> AsyncIterator[RemoteObjectStore]:
         async with AsyncExitStack() as stack:
             local = await stack.enter_async_context(local_store(tmp_path))
-            yield await stack.enter_async_context(remote_store(tmp_path, local, BUCKET, OTHER_BUCKET))
+            yield await stack.enter_async_context(remote_store(tmp_path, local, *BUCKETS))

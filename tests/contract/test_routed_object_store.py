@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.multipart_contract import MultipartContract
-from contract.object_store_contract import BUCKET, OTHER_BUCKET, ObjectStoreContract
+from contract.object_store_contract import BUCKETS, ObjectStoreContract
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.cluster_map import ClusterMap
 from shoal_core.multipart import MultipartStore
@@ -43,6 +43,6 @@ class TestRoutedOverRemoteStores(ObjectStoreContract, MultipartContract):
             for target in MAP.targets:
                 owned = MAP.placement.owned(target.id)
                 local = await stack.enter_async_context(local_store(tmp_path, target=target.id, owned=owned))
-                remote = remote_store(tmp_path, local, BUCKET, OTHER_BUCKET, target=target.id)
+                remote = remote_store(tmp_path, local, *BUCKETS, target=target.id)
                 stores[target.id] = await stack.enter_async_context(remote)
             yield routed(stores)

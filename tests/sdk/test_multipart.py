@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
+from aistore import Client
 from aistore.sdk.bucket import Bucket
 from aistore.sdk.errors import AISError
 
@@ -16,6 +18,9 @@ def test_parts_become_the_object(bucket: Bucket) -> None:
     for number in (2, 1, 4, 3):
         upload.add_part(number).put_content(PARTS[number - 1])
     upload.complete()
+    chunks = bucket.object("o").head("chunked").chunks
+    assert chunks is not None
+    assert (chunks.chunk_count, chunks.max_chunk_size) == (4, 5 << 20)
     assert bucket.object("o").get_reader().read_all() == b"".join(PARTS)
     assert (
         bucket.object("o").get_reader(byte_range="bytes=5242870-5242890").read_all()
@@ -40,3 +45,20 @@ def test_an_object_grows_by_appends(bucket: Bucket) -> None:
     assert bucket.object("o").get_reader().read_all() == b"before "
     assert writer.append_content(b" end", handle, flush=True) == ""
     assert bucket.object("o").get_reader().read_all() == b"before one " + PARTS[0] + b" end"
+
+
+def test_a_bucket_that_stores_large_objects_in_chunks(client: Client, bucket: Bucket) -> None:
+    change = {"chunks": {"objsize_limit": "2MiB", "chunk_size": 1 << 20}}
+    message = {"action": "set-bprops", "value": change}
+    client._request_client.request("PATCH", f"buckets/{bucket.name}", json=message)
+    shown = json.loads(bucket.head()["ais-bucket-props"])["chunks"]
+    assert (shown["objsize_limit"], shown["chunk_size"]) == (2 << 20, 1 << 20)
+    for name, size in (("whole", 2 << 20), ("chunked", 5 << 20)):
+        bucket.object(name).get_writer().put_content(PARTS[0][:size])
+        assert bucket.object(name).get_reader().read_all() == PARTS[0][:size]
+        with bucket.object(name).get_reader(num_workers=2).read_all() as buffer:
+            assert buffer.tobytes() == PARTS[0][:size]
+    assert bucket.object("whole").head("chunked").chunks is None
+    chunks = bucket.object("chunked").head("chunked").chunks
+    assert chunks is not None
+    assert (chunks.chunk_count, chunks.max_chunk_size) == (5, 1 << 20)

@@ -71,11 +71,17 @@ class MemoryObjectStore(MemoryUploads):
             location=self._location,
             headers={**request.headers, **request.late_headers()},
         )
+        info = with_chunks(bucket, info)
         self._objects[bucket.id, request.name] = info, data
         return info
 
     def with_parts(self, bucket: Bucket, info: ObjectInfo, parts: tuple[PartRun, ...]) -> ObjectInfo:
-        info = msgspec.structs.replace(info, parts=parts)
+        info = msgspec.structs.replace(
+            info,
+            parts=parts,
+            chunk_count=sum(run.count for run in parts),
+            chunk_bytes_max=max(run.size for run in parts),
+        )
         self._objects[bucket.id, info.name] = info, self._objects[bucket.id, info.name][1]
         return info
 
@@ -191,3 +197,12 @@ def check_conditions(conditions: Preconditions, info: ObjectInfo | None, *, read
 
 def matches(etags: tuple[str, ...], info: ObjectInfo | None) -> bool:
     return info is not None and ("*" in etags or info.etag in etags)
+
+
+def with_chunks(bucket: Bucket, info: ObjectInfo) -> ObjectInfo:
+    """As an engine would tell of the chunks of an object of this size."""
+    above, chunk_bytes = bucket.properties.chunk_above_bytes, bucket.properties.chunk_bytes
+    if not above or info.size <= above:
+        return info
+    count = -(-info.size // chunk_bytes)
+    return msgspec.structs.replace(info, chunk_count=count, chunk_bytes_max=chunk_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -9,9 +10,11 @@ import msgspec
 
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import InvalidArgument, NotImplementedYet
-from shoal_core.objects import Bucket, BucketProperties
+from shoal_core.objects import CHUNK_BYTES_DEFAULT, Bucket, BucketProperties
 
 EVERY_PERMISSION = "18446744073709551615"
+SIZE = re.compile(r"([0-9]{1,16}) ?(b?|[kmgt]i?b?)", re.IGNORECASE)
+UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512", "none")
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -46,9 +49,9 @@ def shown_properties(bucket: Bucket) -> dict[str, Json]:
             "disk_only": False,
         },
         "chunks": {
-            "objsize_limit": 0,
+            "objsize_limit": properties.chunk_above_bytes,
             "max_monolithic_size": 0,
-            "chunk_size": 0,
+            "chunk_size": properties.chunk_bytes or CHUNK_BYTES_DEFAULT,
             "checkpoint_every": 0,
             "flags": 0,
         },
@@ -92,6 +95,13 @@ class VersioningSetting(msgspec.Struct, frozen=True):
     enabled: bool | None = None
 
 
+class ChunksSetting(msgspec.Struct, frozen=True):
+    """`chunks` of BpropsToSet: bytes, or text such as "64MiB"."""
+
+    objsize_limit: int | str | None = None
+    chunk_size: int | str | None = None
+
+
 class ShoalSetting(msgspec.Struct, frozen=True):
     """`shoal`: what AIStore has no name for."""
 
@@ -111,6 +121,13 @@ def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] 
         elif name == "versioning":
             enabled = section(name, raw, VersioningSetting).enabled
             properties = properties if enabled is None else replace(properties, versioning=enabled)
+        elif name == "chunks":
+            chunks = section(name, raw, ChunksSetting)
+            properties = replace(
+                properties,
+                chunk_above_bytes=size_of(chunks.objsize_limit, properties.chunk_above_bytes),
+                chunk_bytes=size_of(chunks.chunk_size, properties.chunk_bytes),
+            )
         elif name == "shoal":
             ours = msgspec.structs.asdict(section(name, raw, ShoalSetting))
             properties = replace(
@@ -118,10 +135,20 @@ def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] 
             )
         else:
             raise NotImplementedYet(
-                f"bucket property {name!r} cannot be set yet; checksum.type, versioning.enabled and those "
-                "of `shoal` (durability, verify, s3_etag) can"
+                f"bucket property {name!r} cannot be set yet; checksum.type, versioning.enabled, "
+                "chunks.objsize_limit, chunks.chunk_size and those of `shoal` (durability, verify, s3_etag) can"
             )
     return properties
+
+
+def size_of(given: int | str | None, current: int) -> int:
+    """Bytes. Raises InvalidArgument."""
+    if given is None:
+        return current
+    match = SIZE.fullmatch(str(given))
+    if match is None:
+        raise InvalidArgument(f"{str(given)[:40]!r} is no size: send bytes, or text such as 64MiB")
+    return int(match[1]) * UNITS[match[2].lower()[:1]]
 
 
 def with_checksum(properties: BucketProperties, kind: str | None) -> BucketProperties:

@@ -50,6 +50,7 @@ def full_head_headers(info: ObjectInfo, bucket: BucketReference) -> Headers:
         (b"ais-daemon-id", daemon_id(info)),
         *location_headers(info),
         *copies_headers(info),
+        *chunk_headers(info),
     ]
 
 
@@ -96,6 +97,15 @@ def copies_headers(_info: ObjectInfo) -> Headers:
     return [(b"ais-mirror-copies", b"1")]
 
 
+def chunk_headers(info: ObjectInfo) -> Headers:
+    if not info.chunk_count:
+        return []
+    return [
+        (b"ais-chunks-count", b"%d" % info.chunk_count),
+        (b"ais-chunks-max-chunk-size", b"%d" % info.chunk_bytes_max),
+    ]
+
+
 def no_headers(_info: ObjectInfo) -> Headers:
     return []
 
@@ -112,7 +122,7 @@ PROPERTY_HEADERS: Mapping[str, Callable[[ObjectInfo], Headers]] = {
     "ec": no_headers,
     "custom": custom_headers,
     "location": location_headers,
-    "chunked": no_headers,
+    "chunked": chunk_headers,
     "last-modified": lambda info: [(b"last-modified", http_date(info.modified_ns))],
     "etag": lambda info: [(b"etag", b'"%s"' % header_value(info.etag))],
 }

@@ -36,6 +36,8 @@ INFO = ObjectInfo(
     content_type="image/jpeg",
     metadata={"Colour": "blau"},
     location="t[t1]:mp1",
+    chunk_count=10_000,
+    chunk_bytes_max=5 << 20,
     parts=(PartRun(1, 9_999, 5 << 20), PartRun(10_000, 1, 7)),
 )
 
@@ -78,7 +80,13 @@ def test_no_preconditions_are_the_constant() -> None:
     [
         BucketProperties(),
         BucketProperties(
-            durability="os", verify="always", checksum_type="md5", versioning=True, s3_etag="fast"
+            durability="os",
+            verify="always",
+            checksum_type="md5",
+            versioning=True,
+            s3_etag="fast",
+            chunk_above_bytes=5,
+            chunk_bytes=1 << 20,
         ),
     ],
 )
@@ -99,6 +107,15 @@ def test_property_value_that_is_not_known_is_refused() -> None:
     sent = bucket_pb2.BucketProperties()
     sent.MergeFromString(bytes([bucket_pb2.BucketProperties.DURABILITY_FIELD_NUMBER << 3, 99]))
     with pytest.raises(InvalidArgument, match="durability 99 is not known"):
+        messages.bucket_properties_from_message(sent)
+
+
+@pytest.mark.parametrize(
+    ("field", "size"), [("chunk_bytes", 5), ("chunk_bytes", 6 << 30), ("chunk_above_bytes", -1)]
+)
+def test_sizes_of_chunks_have_limits(field: str, size: int) -> None:
+    sent = bucket_pb2.BucketProperties(**{field: size})  # type: ignore[arg-type]  # one of its names
+    with pytest.raises(InvalidArgument, match=field):
         messages.bucket_properties_from_message(sent)
 
 

@@ -68,6 +68,38 @@ async def test_properties_can_be_set_and_reset(ask: Asking) -> None:
     assert shown["checksum"]["type"] == "xxhash2"
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "size"),
+    [
+        ({"objsize_limit": 5, "chunk_size": "64MiB"}, 5, 64 << 20),
+        ({"objsize_limit": "10 mib"}, 10 << 20, 1 << 30),
+        ({"chunk_size": "2G"}, 0, 2 << 30),
+        ({"chunk_size": 0}, 0, 1 << 30),
+    ],
+)
+async def test_sizes_of_chunks_are_bytes_or_text(ask: Asking, value: object, limit: int, size: int) -> None:
+    message = {"action": "set-bprops", "value": {"chunks": value}}
+    assert (await ask("PATCH", "/v1/buckets/b", json_body=message)).status == 200
+    shown = json.loads((await ask("HEAD", "/v1/buckets/b")).headers["ais-bucket-props"])["chunks"]
+    assert (shown["objsize_limit"], shown["chunk_size"]) == (limit, size)
+
+
+@pytest.mark.parametrize("size", ["much", "-1", "1.5GiB", "", [], {}, True, "9" * 30])
+async def test_sizes_that_are_none_are_refused(ask: Asking, size: object) -> None:
+    message = {"action": "set-bprops", "value": {"chunks": {"objsize_limit": size}}}
+    assert (await ask("PATCH", "/v1/buckets/b", json_body=message)).status == 400
+
+
+async def test_our_own_properties_are_set_and_shown(ask: Asking) -> None:
+    ours = {"durability": "os", "verify": "always", "s3_etag": "fast"}
+    message = {"action": "set-bprops", "value": {"shoal": ours}}
+    assert (await ask("PATCH", "/v1/buckets/b", json_body=message)).status == 200
+    shown = json.loads((await ask("HEAD", "/v1/buckets/b")).headers["ais-bucket-props"])
+    assert shown["shoal"] == ours
+    message = {"action": "set-bprops", "value": {"shoal": {"s3_etag": "sha1"}}}
+    assert (await ask("PATCH", "/v1/buckets/b", json_body=message)).status == 400
+
+
 @pytest.mark.parametrize("value", [{"mirror": {"enabled": True}}, {"ec": {"enabled": True}}, {"nonsense": 1}])
 async def test_properties_that_are_not_built_are_501(ask: Asking, value: object) -> None:
     assert (await create(ask, "new", value)).status == 501

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shoal.common.v1 import common_pb2 as shoal_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshoal/bucket/v1/bucket.proto\x12\x0fshoal.bucket.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/common/v1/common.proto\"\xc5\x01\n\x06\x42ucket\x12\x33\n\treference\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\nproperties\x18\x05 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\"\xe1\x01\n\x10\x42ucketProperties\x12/\n\ndurability\x18\x01 \x01(\x0e\x32\x1b.shoal.bucket.v1.Durability\x12\x33\n\x0cverification\x18\x02 \x01(\x0e\x32\x1d.shoal.bucket.v1.Verification\x12\x15\n\rchecksum_type\x18\x03 \x01(\t\x12\x17\n\nversioning\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12(\n\x07s3_etag\x18\x05 \x01(\x0e\x32\x17.shoal.bucket.v1.S3EtagB\r\n\x0b_versioning\"~\n\x13\x43reateBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x35\n\nproperties\x18\x02 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\"?\n\x14\x43reateBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.shoal.bucket.v1.Bucket\"D\n\x10GetBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\"<\n\x11GetBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.shoal.bucket.v1.Bucket\"M\n\x12ListBucketsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x13ListBucketsResponse\x12(\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x17.shoal.bucket.v1.Bucket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb8\x01\n\x13UpdateBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x35\n\nproperties\x18\x02 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\x12 \n\x13\x65xpected_generation\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x16\n\x14_expected_generation\"?\n\x14UpdateBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.shoal.bucket.v1.Bucket\"G\n\x13\x44\x65leteBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\"&\n\x14\x44\x65leteBucketResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t*Q\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44URABILITY_FSYNC\x10\x01\x12\x11\n\rDURABILITY_OS\x10\x02*^\n\x0cVerification\x12\x1c\n\x18VERIFICATION_UNSPECIFIED\x10\x00\x12\x17\n\x13VERIFICATION_WINDOW\x10\x01\x12\x17\n\x13VERIFICATION_ALWAYS\x10\x02*D\n\x06S3Etag\x12\x17\n\x13S3_ETAG_UNSPECIFIED\x10\x00\x12\x0f\n\x0bS3_ETAG_MD5\x10\x01\x12\x10\n\x0cS3_ETAG_FAST\x10\x02\x32\x8d\x05\n\rBucketService\x12y\n\x0c\x43reateBucket\x12$.shoal.bucket.v1.CreateBucketRequest\x1a%.shoal.bucket.v1.CreateBucketResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/-/api/v1/buckets:\x01*\x12{\n\tGetBucket\x12!.shoal.bucket.v1.GetBucketRequest\x1a\".shoal.bucket.v1.GetBucketResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/-/api/v1/buckets/{bucket.name}\x12s\n\x0bListBuckets\x12#.shoal.bucket.v1.ListBucketsRequest\x1a$.shoal.bucket.v1.ListBucketsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/-/api/v1/buckets\x12\x87\x01\n\x0cUpdateBucket\x12$.shoal.bucket.v1.UpdateBucketRequest\x1a%.shoal.bucket.v1.UpdateBucketResponse\"*\x82\xd3\xe4\x93\x02$2\x1f/-/api/v1/buckets/{bucket.name}:\x01*\x12\x84\x01\n\x0c\x44\x65leteBucket\x12$.shoal.bucket.v1.DeleteBucketRequest\x1a%.shoal.bucket.v1.DeleteBucketResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/-/api/v1/buckets/{bucket.name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshoal/bucket/v1/bucket.proto\x12\x0fshoal.bucket.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/common/v1/common.proto\"\xc5\x01\n\x06\x42ucket\x12\x33\n\treference\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\nproperties\x18\x05 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\"\xc1\x02\n\x10\x42ucketProperties\x12/\n\ndurability\x18\x01 \x01(\x0e\x32\x1b.shoal.bucket.v1.Durability\x12\x33\n\x0cverification\x18\x02 \x01(\x0e\x32\x1d.shoal.bucket.v1.Verification\x12\x15\n\rchecksum_type\x18\x03 \x01(\t\x12\x17\n\nversioning\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12(\n\x07s3_etag\x18\x05 \x01(\x0e\x32\x17.shoal.bucket.v1.S3Etag\x12\x1e\n\x11\x63hunk_above_bytes\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0b\x63hunk_bytes\x18\x07 \x01(\x03H\x02\x88\x01\x01\x42\r\n\x0b_versioningB\x14\n\x12_chunk_above_bytesB\x0e\n\x0c_chunk_bytes\"~\n\x13\x43reateBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x35\n\nproperties\x18\x02 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\"?\n\x14\x43reateBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.shoal.bucket.v1.Bucket\"D\n\x10GetBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\"<\n\x11GetBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.shoal.bucket.v1.Bucket\"M\n\x12ListBucketsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x13ListBucketsResponse\x12(\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x17.shoal.bucket.v1.Bucket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb8\x01\n\x13UpdateBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x35\n\nproperties\x18\x02 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\x12 \n\x13\x65xpected_generation\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x16\n\x14_expected_generation\"?\n\x14UpdateBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.shoal.bucket.v1.Bucket\"G\n\x13\x44\x65leteBucketRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\"&\n\x14\x44\x65leteBucketResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t*Q\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44URABILITY_FSYNC\x10\x01\x12\x11\n\rDURABILITY_OS\x10\x02*^\n\x0cVerification\x12\x1c\n\x18VERIFICATION_UNSPECIFIED\x10\x00\x12\x17\n\x13VERIFICATION_WINDOW\x10\x01\x12\x17\n\x13VERIFICATION_ALWAYS\x10\x02*D\n\x06S3Etag\x12\x17\n\x13S3_ETAG_UNSPECIFIED\x10\x00\x12\x0f\n\x0bS3_ETAG_MD5\x10\x01\x12\x10\n\x0cS3_ETAG_FAST\x10\x02\x32\x8d\x05\n\rBucketService\x12y\n\x0c\x43reateBucket\x12$.shoal.bucket.v1.CreateBucketRequest\x1a%.shoal.bucket.v1.CreateBucketResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/-/api/v1/buckets:\x01*\x12{\n\tGetBucket\x12!.shoal.bucket.v1.GetBucketRequest\x1a\".shoal.bucket.v1.GetBucketResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/-/api/v1/buckets/{bucket.name}\x12s\n\x0bListBuckets\x12#.shoal.bucket.v1.ListBucketsRequest\x1a$.shoal.bucket.v1.ListBucketsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/-/api/v1/buckets\x12\x87\x01\n\x0cUpdateBucket\x12$.shoal.bucket.v1.UpdateBucketRequest\x1a%.shoal.bucket.v1.UpdateBucketResponse\"*\x82\xd3\xe4\x93\x02$2\x1f/-/api/v1/buckets/{bucket.name}:\x01*\x12\x84\x01\n\x0c\x44\x65leteBucket\x12$.shoal.bucket.v1.DeleteBucketRequest\x1a%.shoal.bucket.v1.DeleteBucketResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/-/api/v1/buckets/{bucket.name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,36 +44,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUCKETSERVICE'].methods_by_name['UpdateBucket']._serialized_options = b'\202\323\344\223\002$2\037/-/api/v1/buckets/{bucket.name}:\001*'
   _globals['_BUCKETSERVICE'].methods_by_name['DeleteBucket']._loaded_options = None
   _globals['_BUCKETSERVICE'].methods_by_name['DeleteBucket']._serialized_options = b'\202\323\344\223\002!*\037/-/api/v1/buckets/{bucket.name}'
-  _globals['_DURABILITY']._serialized_start=1429
-  _globals['_DURABILITY']._serialized_end=1510
-  _globals['_VERIFICATION']._serialized_start=1512
-  _globals['_VERIFICATION']._serialized_end=1606
-  _globals['_S3ETAG']._serialized_start=1608
-  _globals['_S3ETAG']._serialized_end=1676
+  _globals['_DURABILITY']._serialized_start=1525
+  _globals['_DURABILITY']._serialized_end=1606
+  _globals['_VERIFICATION']._serialized_start=1608
+  _globals['_VERIFICATION']._serialized_end=1702
+  _globals['_S3ETAG']._serialized_start=1704
+  _globals['_S3ETAG']._serialized_end=1772
   _globals['_BUCKET']._serialized_start=143
   _globals['_BUCKET']._serialized_end=340
   _globals['_BUCKETPROPERTIES']._serialized_start=343
-  _globals['_BUCKETPROPERTIES']._serialized_end=568
-  _globals['_CREATEBUCKETREQUEST']._serialized_start=570
-  _globals['_CREATEBUCKETREQUEST']._serialized_end=696
-  _globals['_CREATEBUCKETRESPONSE']._serialized_start=698
-  _globals['_CREATEBUCKETRESPONSE']._serialized_end=761
-  _globals['_GETBUCKETREQUEST']._serialized_start=763
-  _globals['_GETBUCKETREQUEST']._serialized_end=831
-  _globals['_GETBUCKETRESPONSE']._serialized_start=833
-  _globals['_GETBUCKETRESPONSE']._serialized_end=893
-  _globals['_LISTBUCKETSREQUEST']._serialized_start=895
-  _globals['_LISTBUCKETSREQUEST']._serialized_end=972
-  _globals['_LISTBUCKETSRESPONSE']._serialized_start=974
-  _globals['_LISTBUCKETSRESPONSE']._serialized_end=1062
-  _globals['_UPDATEBUCKETREQUEST']._serialized_start=1065
-  _globals['_UPDATEBUCKETREQUEST']._serialized_end=1249
-  _globals['_UPDATEBUCKETRESPONSE']._serialized_start=1251
-  _globals['_UPDATEBUCKETRESPONSE']._serialized_end=1314
-  _globals['_DELETEBUCKETREQUEST']._serialized_start=1316
-  _globals['_DELETEBUCKETREQUEST']._serialized_end=1387
-  _globals['_DELETEBUCKETRESPONSE']._serialized_start=1389
-  _globals['_DELETEBUCKETRESPONSE']._serialized_end=1427
-  _globals['_BUCKETSERVICE']._serialized_start=1679
-  _globals['_BUCKETSERVICE']._serialized_end=2332
+  _globals['_BUCKETPROPERTIES']._serialized_end=664
+  _globals['_CREATEBUCKETREQUEST']._serialized_start=666
+  _globals['_CREATEBUCKETREQUEST']._serialized_end=792
+  _globals['_CREATEBUCKETRESPONSE']._serialized_start=794
+  _globals['_CREATEBUCKETRESPONSE']._serialized_end=857
+  _globals['_GETBUCKETREQUEST']._serialized_start=859
+  _globals['_GETBUCKETREQUEST']._serialized_end=927
+  _globals['_GETBUCKETRESPONSE']._serialized_start=929
+  _globals['_GETBUCKETRESPONSE']._serialized_end=989
+  _globals['_LISTBUCKETSREQUEST']._serialized_start=991
+  _globals['_LISTBUCKETSREQUEST']._serialized_end=1068
+  _globals['_LISTBUCKETSRESPONSE']._serialized_start=1070
+  _globals['_LISTBUCKETSRESPONSE']._serialized_end=1158
+  _globals['_UPDATEBUCKETREQUEST']._serialized_start=1161
+  _globals['_UPDATEBUCKETREQUEST']._serialized_end=1345
+  _globals['_UPDATEBUCKETRESPONSE']._serialized_start=1347
+  _globals['_UPDATEBUCKETRESPONSE']._serialized_end=1410
+  _globals['_DELETEBUCKETREQUEST']._serialized_start=1412
+  _globals['_DELETEBUCKETREQUEST']._serialized_end=1483
+  _globals['_DELETEBUCKETRESPONSE']._serialized_start=1485
+  _globals['_DELETEBUCKETRESPONSE']._serialized_end=1523
+  _globals['_BUCKETSERVICE']._serialized_start=1775
+  _globals['_BUCKETSERVICE']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

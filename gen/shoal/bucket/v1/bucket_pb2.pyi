@@ -148,6 +148,8 @@ class BucketProperties(_message.Message):
     CHECKSUM_TYPE_FIELD_NUMBER: _builtins.int
     VERSIONING_FIELD_NUMBER: _builtins.int
     S3_ETAG_FIELD_NUMBER: _builtins.int
+    CHUNK_ABOVE_BYTES_FIELD_NUMBER: _builtins.int
+    CHUNK_BYTES_FIELD_NUMBER: _builtins.int
     durability: Global___Durability.ValueType
     """When an acknowledged write is safe; default fsync."""
     verification: Global___Verification.ValueType
@@ -158,6 +160,10 @@ class BucketProperties(_message.Message):
     """Keep replaced and deleted versions; default false."""
     s3_etag: Global___S3Etag.ValueType
     """Etag of objects that come through S3; default MD5. Objects keep the etag that they were given."""
+    chunk_above_bytes: _builtins.int
+    """Objects of more bytes are stored in chunks; default 0, which means only those that came in parts."""
+    chunk_bytes: _builtins.int
+    """Bytes of each chunk, 1 MiB to 5 GiB; default 0, which means 1 GiB."""
     def __init__(
         self,
         *,
@@ -166,13 +172,24 @@ class BucketProperties(_message.Message):
         checksum_type: _builtins.str = ...,
         versioning: _builtins.bool | None = ...,
         s3_etag: Global___S3Etag.ValueType = ...,
+        chunk_above_bytes: _builtins.int | None = ...,
+        chunk_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_versioning", b"_versioning", "versioning", b"versioning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chunk_above_bytes", b"_chunk_above_bytes", "_chunk_bytes", b"_chunk_bytes", "_versioning", b"_versioning", "chunk_above_bytes", b"chunk_above_bytes", "chunk_bytes", b"chunk_bytes", "versioning", b"versioning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_versioning", b"_versioning", "checksum_type", b"checksum_type", "durability", b"durability", "s3_etag", b"s3_etag", "verification", b"verification", "versioning", b"versioning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chunk_above_bytes", b"_chunk_above_bytes", "_chunk_bytes", b"_chunk_bytes", "_versioning", b"_versioning", "checksum_type", b"checksum_type", "chunk_above_bytes", b"chunk_above_bytes", "chunk_bytes", b"chunk_bytes", "durability", b"durability", "s3_etag", b"s3_etag", "verification", b"verification", "versioning", b"versioning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chunk_above_bytes: _TypeAlias = _typing.Literal["chunk_above_bytes"]  # noqa: Y015
+    _WhichOneofArgType__chunk_above_bytes: _TypeAlias = _typing.Literal["_chunk_above_bytes", b"_chunk_above_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__chunk_bytes: _TypeAlias = _typing.Literal["chunk_bytes"]  # noqa: Y015
+    _WhichOneofArgType__chunk_bytes: _TypeAlias = _typing.Literal["_chunk_bytes", b"_chunk_bytes"]  # noqa: Y015
     _WhichOneofReturnType__versioning: _TypeAlias = _typing.Literal["versioning"]  # noqa: Y015
     _WhichOneofArgType__versioning: _TypeAlias = _typing.Literal["_versioning", b"_versioning"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chunk_above_bytes) -> _WhichOneofReturnType__chunk_above_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chunk_bytes) -> _WhichOneofReturnType__chunk_bytes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__versioning) -> _WhichOneofReturnType__versioning | None: ...
 
 Global___BucketProperties: _TypeAlias = BucketProperties  # noqa: Y015

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shoal.common.v1 import common_pb2 as shoal_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshoal/object/v1/object.proto\x12\x0fshoal.object.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/common/v1/common.proto\"\xd5\x03\n\x06Object\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12+\n\x08\x63hecksum\x18\x06 \x01(\x0b\x32\x19.shoal.common.v1.Checksum\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontent_type\x18\x08 \x01(\t\x12\x37\n\x08metadata\x18\t \x03(\x0b\x32%.shoal.object.v1.Object.MetadataEntry\x12\x10\n\x08location\x18\n \x01(\t\x12\x35\n\x07headers\x18\x0b \x03(\x0b\x32$.shoal.object.v1.Object.HeadersEntry\x12\'\n\x05parts\x18\x0c \x03(\x0b\x32\x18.shoal.object.v1.PartRun\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x07PartRun\x12\r\n\x05\x66irst\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0c\n\x04size\x18\x03 \x01(\x03\"5\n\x05\x46rame\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\xd0\x01\n\rPreconditions\x12\x10\n\x08if_match\x18\x01 \x03(\t\x12\x15\n\rif_none_match\x18\x02 \x03(\t\x12\x17\n\nif_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x35\n\x11if_modified_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13if_unmodified_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_if_version\"P\n\x07Routing\x12\x17\n\x0fplacement_epoch\x18\x01 \x01(\x03\x12\x11\n\tbucket_id\x18\x02 \x01(\x0c\x12\x19\n\x11\x62ucket_generation\x18\x03 \x01(\x03\"\xbc\x01\n\x10PutObjectRequest\x12@\n\rspecification\x18\x01 \x01(\x0b\x32\'.shoal.object.v1.PutObjectSpecificationH\x00\x12\'\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x16.shoal.object.v1.FrameH\x00\x12\x32\n\x06\x66inish\x18\x03 \x01(\x0b\x32 .shoal.object.v1.PutObjectFinishH\x00\x42\t\n\x07message\"\xab\x04\n\x16PutObjectSpecification\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\x04size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12G\n\x08metadata\x18\x05 \x03(\x0b\x32\x35.shoal.object.v1.PutObjectSpecification.MetadataEntry\x12,\n\tchecksums\x18\x06 \x03(\x0b\x32\x19.shoal.common.v1.Checksum\x12\x35\n\rpreconditions\x18\x07 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x08 \x01(\x0b\x32\x18.shoal.object.v1.Routing\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x45\n\x07headers\x18\n \x03(\x0b\x32\x34.shoal.object.v1.PutObjectSpecification.HeadersEntry\x12\x10\n\x08md5_etag\x18\x0b \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_size\"\x8f\x01\n\x0fPutObjectFinish\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12>\n\x07headers\x18\x02 \x03(\x0b\x32-.shoal.object.v1.PutObjectFinish.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x11PutObjectResponse\x12\'\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.Object\"\xd4\x01\n\x10GetObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\x35\n\rpreconditions\x18\x05 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x06 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"r\n\x11GetObjectResponse\x12)\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.ObjectH\x00\x12\'\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x16.shoal.object.v1.FrameH\x00\x42\t\n\x07message\"\xd9\x01\n\x15\x44ownloadObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\x35\n\rpreconditions\x18\x05 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x06 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"\xb5\x01\n\x11HeadObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\rpreconditions\x18\x03 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x04 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"=\n\x12HeadObjectResponse\x12\'\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.Object\"\xb7\x01\n\x13\x44\x65leteObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\rpreconditions\x18\x03 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x04 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"?\n\x14\x44\x65leteObjectResponse\x12\'\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.Object\"\xd0\x01\n\x12ListObjectsRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tdelimiter\x18\x03 \x01(\t\x12\x13\n\x0bstart_after\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12)\n\x07routing\x18\x07 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"j\n\x13ListObjectsResponse\x12(\n\x07objects\x18\x01 \x03(\x0b\x32\x17.shoal.object.v1.Object\x12\x10\n\x08prefixes\x18\x02 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\x81\x06\n\rObjectService\x12T\n\tPutObject\x12!.shoal.object.v1.PutObjectRequest\x1a\".shoal.object.v1.PutObjectResponse(\x01\x12T\n\tGetObject\x12!.shoal.object.v1.GetObjectRequest\x1a\".shoal.object.v1.GetObjectResponse0\x01\x12\x8b\x01\n\x0e\x44ownloadObject\x12&.shoal.object.v1.DownloadObjectRequest\x1a\x14.google.api.HttpBody\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/-/api/v1/buckets/{bucket.name}/objects/{name=**}0\x01\x12\x90\x01\n\nHeadObject\x12\".shoal.object.v1.HeadObjectRequest\x1a#.shoal.object.v1.HeadObjectResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/-/api/v1/buckets/{bucket.name}/records/{name=**}\x12\x96\x01\n\x0c\x44\x65leteObject\x12$.shoal.object.v1.DeleteObjectRequest\x1a%.shoal.object.v1.DeleteObjectResponse\"9\x82\xd3\xe4\x93\x02\x33*1/-/api/v1/buckets/{bucket.name}/objects/{name=**}\x12\x89\x01\n\x0bListObjects\x12#.shoal.object.v1.ListObjectsRequest\x1a$.shoal.object.v1.ListObjectsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/-/api/v1/buckets/{bucket.name}/objectsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshoal/object/v1/object.proto\x12\x0fshoal.object.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/common/v1/common.proto\"\x83\x04\n\x06Object\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12+\n\x08\x63hecksum\x18\x06 \x01(\x0b\x32\x19.shoal.common.v1.Checksum\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontent_type\x18\x08 \x01(\t\x12\x37\n\x08metadata\x18\t \x03(\x0b\x32%.shoal.object.v1.Object.MetadataEntry\x12\x10\n\x08location\x18\n \x01(\t\x12\x35\n\x07headers\x18\x0b \x03(\x0b\x32$.shoal.object.v1.Object.HeadersEntry\x12\'\n\x05parts\x18\x0c \x03(\x0b\x32\x18.shoal.object.v1.PartRun\x12\x13\n\x0b\x63hunk_count\x18\r \x01(\x05\x12\x17\n\x0f\x63hunk_bytes_max\x18\x0e \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x07PartRun\x12\r\n\x05\x66irst\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0c\n\x04size\x18\x03 \x01(\x03\"5\n\x05\x46rame\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\xd0\x01\n\rPreconditions\x12\x10\n\x08if_match\x18\x01 \x03(\t\x12\x15\n\rif_none_match\x18\x02 \x03(\t\x12\x17\n\nif_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x35\n\x11if_modified_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13if_unmodified_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_if_version\"P\n\x07Routing\x12\x17\n\x0fplacement_epoch\x18\x01 \x01(\x03\x12\x11\n\tbucket_id\x18\x02 \x01(\x0c\x12\x19\n\x11\x62ucket_generation\x18\x03 \x01(\x03\"\xbc\x01\n\x10PutObjectRequest\x12@\n\rspecification\x18\x01 \x01(\x0b\x32\'.shoal.object.v1.PutObjectSpecificationH\x00\x12\'\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x16.shoal.object.v1.FrameH\x00\x12\x32\n\x06\x66inish\x18\x03 \x01(\x0b\x32 .shoal.object.v1.PutObjectFinishH\x00\x42\t\n\x07message\"\xab\x04\n\x16PutObjectSpecification\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\x04size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12G\n\x08metadata\x18\x05 \x03(\x0b\x32\x35.shoal.object.v1.PutObjectSpecification.MetadataEntry\x12,\n\tchecksums\x18\x06 \x03(\x0b\x32\x19.shoal.common.v1.Checksum\x12\x35\n\rpreconditions\x18\x07 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x08 \x01(\x0b\x32\x18.shoal.object.v1.Routing\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x45\n\x07headers\x18\n \x03(\x0b\x32\x34.shoal.object.v1.PutObjectSpecification.HeadersEntry\x12\x10\n\x08md5_etag\x18\x0b \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_size\"\x8f\x01\n\x0fPutObjectFinish\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12>\n\x07headers\x18\x02 \x03(\x0b\x32-.shoal.object.v1.PutObjectFinish.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x11PutObjectResponse\x12\'\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.Object\"\xd4\x01\n\x10GetObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\x35\n\rpreconditions\x18\x05 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x06 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"r\n\x11GetObjectResponse\x12)\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.ObjectH\x00\x12\'\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x16.shoal.object.v1.FrameH\x00\x42\t\n\x07message\"\xd9\x01\n\x15\x44ownloadObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\x35\n\rpreconditions\x18\x05 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x06 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"\xb5\x01\n\x11HeadObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\rpreconditions\x18\x03 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x04 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"=\n\x12HeadObjectResponse\x12\'\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.Object\"\xb7\x01\n\x13\x44\x65leteObjectRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\rpreconditions\x18\x03 \x01(\x0b\x32\x1e.shoal.object.v1.Preconditions\x12)\n\x07routing\x18\x04 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"?\n\x14\x44\x65leteObjectResponse\x12\'\n\x06object\x18\x01 \x01(\x0b\x32\x17.shoal.object.v1.Object\"\xd0\x01\n\x12ListObjectsRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tdelimiter\x18\x03 \x01(\t\x12\x13\n\x0bstart_after\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12)\n\x07routing\x18\x07 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"j\n\x13ListObjectsResponse\x12(\n\x07objects\x18\x01 \x03(\x0b\x32\x17.shoal.object.v1.Object\x12\x10\n\x08prefixes\x18\x02 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\x81\x06\n\rObjectService\x12T\n\tPutObject\x12!.shoal.object.v1.PutObjectRequest\x1a\".shoal.object.v1.PutObjectResponse(\x01\x12T\n\tGetObject\x12!.shoal.object.v1.GetObjectRequest\x1a\".shoal.object.v1.GetObjectResponse0\x01\x12\x8b\x01\n\x0e\x44ownloadObject\x12&.shoal.object.v1.DownloadObjectRequest\x1a\x14.google.api.HttpBody\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/-/api/v1/buckets/{bucket.name}/objects/{name=**}0\x01\x12\x90\x01\n\nHeadObject\x12\".shoal.object.v1.HeadObjectRequest\x1a#.shoal.object.v1.HeadObjectResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/-/api/v1/buckets/{bucket.name}/records/{name=**}\x12\x96\x01\n\x0c\x44\x65leteObject\x12$.shoal.object.v1.DeleteObjectRequest\x1a%.shoal.object.v1.DeleteObjectResponse\"9\x82\xd3\xe4\x93\x02\x33*1/-/api/v1/buckets/{bucket.name}/objects/{name=**}\x12\x89\x01\n\x0bListObjects\x12#.shoal.object.v1.ListObjectsRequest\x1a$.shoal.object.v1.ListObjectsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/-/api/v1/buckets/{bucket.name}/objectsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,51 +54,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECTSERVICE'].methods_by_name['ListObjects']._loaded_options = None
   _globals['_OBJECTSERVICE'].methods_by_name['ListObjects']._serialized_options = b'\202\323\344\223\002)\022\'/-/api/v1/buckets/{bucket.name}/objects'
   _globals['_OBJECT']._serialized_start=170
-  _globals['_OBJECT']._serialized_end=639
-  _globals['_OBJECT_METADATAENTRY']._serialized_start=544
-  _globals['_OBJECT_METADATAENTRY']._serialized_end=591
-  _globals['_OBJECT_HEADERSENTRY']._serialized_start=593
-  _globals['_OBJECT_HEADERSENTRY']._serialized_end=639
-  _globals['_PARTRUN']._serialized_start=641
-  _globals['_PARTRUN']._serialized_end=694
-  _globals['_FRAME']._serialized_start=696
-  _globals['_FRAME']._serialized_end=749
-  _globals['_PRECONDITIONS']._serialized_start=752
-  _globals['_PRECONDITIONS']._serialized_end=960
-  _globals['_ROUTING']._serialized_start=962
-  _globals['_ROUTING']._serialized_end=1042
-  _globals['_PUTOBJECTREQUEST']._serialized_start=1045
-  _globals['_PUTOBJECTREQUEST']._serialized_end=1233
-  _globals['_PUTOBJECTSPECIFICATION']._serialized_start=1236
-  _globals['_PUTOBJECTSPECIFICATION']._serialized_end=1791
-  _globals['_PUTOBJECTSPECIFICATION_METADATAENTRY']._serialized_start=544
-  _globals['_PUTOBJECTSPECIFICATION_METADATAENTRY']._serialized_end=591
-  _globals['_PUTOBJECTSPECIFICATION_HEADERSENTRY']._serialized_start=593
-  _globals['_PUTOBJECTSPECIFICATION_HEADERSENTRY']._serialized_end=639
-  _globals['_PUTOBJECTFINISH']._serialized_start=1794
-  _globals['_PUTOBJECTFINISH']._serialized_end=1937
-  _globals['_PUTOBJECTFINISH_HEADERSENTRY']._serialized_start=593
-  _globals['_PUTOBJECTFINISH_HEADERSENTRY']._serialized_end=639
-  _globals['_PUTOBJECTRESPONSE']._serialized_start=1939
-  _globals['_PUTOBJECTRESPONSE']._serialized_end=1999
-  _globals['_GETOBJECTREQUEST']._serialized_start=2002
-  _globals['_GETOBJECTREQUEST']._serialized_end=2214
-  _globals['_GETOBJECTRESPONSE']._serialized_start=2216
-  _globals['_GETOBJECTRESPONSE']._serialized_end=2330
-  _globals['_DOWNLOADOBJECTREQUEST']._serialized_start=2333
-  _globals['_DOWNLOADOBJECTREQUEST']._serialized_end=2550
-  _globals['_HEADOBJECTREQUEST']._serialized_start=2553
-  _globals['_HEADOBJECTREQUEST']._serialized_end=2734
-  _globals['_HEADOBJECTRESPONSE']._serialized_start=2736
-  _globals['_HEADOBJECTRESPONSE']._serialized_end=2797
-  _globals['_DELETEOBJECTREQUEST']._serialized_start=2800
-  _globals['_DELETEOBJECTREQUEST']._serialized_end=2983
-  _globals['_DELETEOBJECTRESPONSE']._serialized_start=2985
-  _globals['_DELETEOBJECTRESPONSE']._serialized_end=3048
-  _globals['_LISTOBJECTSREQUEST']._serialized_start=3051
-  _globals['_LISTOBJECTSREQUEST']._serialized_end=3259
-  _globals['_LISTOBJECTSRESPONSE']._serialized_start=3261
-  _globals['_LISTOBJECTSRESPONSE']._serialized_end=3367
-  _globals['_OBJECTSERVICE']._serialized_start=3370
-  _globals['_OBJECTSERVICE']._serialized_end=4139
+  _globals['_OBJECT']._serialized_end=685
+  _globals['_OBJECT_METADATAENTRY']._serialized_start=590
+  _globals['_OBJECT_METADATAENTRY']._serialized_end=637
+  _globals['_OBJECT_HEADERSENTRY']._serialized_start=639
+  _globals['_OBJECT_HEADERSENTRY']._serialized_end=685
+  _globals['_PARTRUN']._serialized_start=687
+  _globals['_PARTRUN']._serialized_end=740
+  _globals['_FRAME']._serialized_start=742
+  _globals['_FRAME']._serialized_end=795
+  _globals['_PRECONDITIONS']._serialized_start=798
+  _globals['_PRECONDITIONS']._serialized_end=1006
+  _globals['_ROUTING']._serialized_start=1008
+  _globals['_ROUTING']._serialized_end=1088
+  _globals['_PUTOBJECTREQUEST']._serialized_start=1091
+  _globals['_PUTOBJECTREQUEST']._serialized_end=1279
+  _globals['_PUTOBJECTSPECIFICATION']._serialized_start=1282
+  _globals['_PUTOBJECTSPECIFICATION']._serialized_end=1837
+  _globals['_PUTOBJECTSPECIFICATION_METADATAENTRY']._serialized_start=590
+  _globals['_PUTOBJECTSPECIFICATION_METADATAENTRY']._serialized_end=637
+  _globals['_PUTOBJECTSPECIFICATION_HEADERSENTRY']._serialized_start=639
+  _globals['_PUTOBJECTSPECIFICATION_HEADERSENTRY']._serialized_end=685
+  _globals['_PUTOBJECTFINISH']._serialized_start=1840
+  _globals['_PUTOBJECTFINISH']._serialized_end=1983
+  _globals['_PUTOBJECTFINISH_HEADERSENTRY']._serialized_start=639
+  _globals['_PUTOBJECTFINISH_HEADERSENTRY']._serialized_end=685
+  _globals['_PUTOBJECTRESPONSE']._serialized_start=1985
+  _globals['_PUTOBJECTRESPONSE']._serialized_end=2045
+  _globals['_GETOBJECTREQUEST']._serialized_start=2048
+  _globals['_GETOBJECTREQUEST']._serialized_end=2260
+  _globals['_GETOBJECTRESPONSE']._serialized_start=2262
+  _globals['_GETOBJECTRESPONSE']._serialized_end=2376
+  _globals['_DOWNLOADOBJECTREQUEST']._serialized_start=2379
+  _globals['_DOWNLOADOBJECTREQUEST']._serialized_end=2596
+  _globals['_HEADOBJECTREQUEST']._serialized_start=2599
+  _globals['_HEADOBJECTREQUEST']._serialized_end=2780
+  _globals['_HEADOBJECTRESPONSE']._serialized_start=2782
+  _globals['_HEADOBJECTRESPONSE']._serialized_end=2843
+  _globals['_DELETEOBJECTREQUEST']._serialized_start=2846
+  _globals['_DELETEOBJECTREQUEST']._serialized_end=3029
+  _globals['_DELETEOBJECTRESPONSE']._serialized_start=3031
+  _globals['_DELETEOBJECTRESPONSE']._serialized_end=3094
+  _globals['_LISTOBJECTSREQUEST']._serialized_start=3097
+  _globals['_LISTOBJECTSREQUEST']._serialized_end=3305
+  _globals['_LISTOBJECTSRESPONSE']._serialized_start=3307
+  _globals['_LISTOBJECTSRESPONSE']._serialized_end=3413
+  _globals['_OBJECTSERVICE']._serialized_start=3416
+  _globals['_OBJECTSERVICE']._serialized_end=4185
 # @@protoc_insertion_point(module_scope)

@@ -78,6 +78,8 @@ class Object(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    CHUNK_COUNT_FIELD_NUMBER: _builtins.int
+    CHUNK_BYTES_MAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, 1 to 1,024 bytes of UTF-8 without NUL."""
     size: _builtins.int
@@ -92,6 +94,10 @@ class Object(_message.Message):
     """Media type."""
     location: _builtins.str
     """Target and mountpath that hold the record, as `t[t1]:mp2`."""
+    chunk_count: _builtins.int
+    """Chunks that it is stored in; 0 when it is stored whole."""
+    chunk_bytes_max: _builtins.int
+    """Bytes of the largest of them."""
     @_builtins.property
     def checksum(self) -> _common_pb2.Checksum:
         """Checksum of the whole content, of the type that the bucket keeps; not set when it keeps none."""
@@ -129,10 +135,12 @@ class Object(_message.Message):
         location: _builtins.str = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         parts: _abc.Iterable[Global___PartRun] | None = ...,
+        chunk_count: _builtins.int = ...,
+        chunk_bytes_max: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "content_type", b"content_type", "etag", b"etag", "headers", b"headers", "location", b"location", "metadata", b"metadata", "name", b"name", "parts", b"parts", "sequence", b"sequence", "size", b"size", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "chunk_bytes_max", b"chunk_bytes_max", "chunk_count", b"chunk_count", "content_type", b"content_type", "etag", b"etag", "headers", b"headers", "location", b"location", "metadata", b"metadata", "name", b"name", "parts", b"parts", "sequence", b"sequence", "size", b"size", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
