@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -161,9 +161,10 @@ def capped(target: str) -> Iterator[str]:
 
 
 def serve_capped(target: str, announce: Connection) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    announce.send(f"127.0.0.1:{listener.getsockname()[1]}")
     host, _, port = target.rpartition(":")
+    # Under the target's own port on the other loopback address: a gateway answers to its own names and port alone.
+    listener = socket.create_server(("::1", int(port)), family=socket.AF_INET6)
+    announce.send(f"[::1]:{port}")
     while True:
         client, _ = listener.accept()
         server = socket.create_connection((host, int(port)))
@@ -174,13 +175,15 @@ def serve_capped(target: str, announce: Connection) -> None:
 def pump(source: socket.socket, sink: socket.socket, cap: int | None) -> None:
     memory = memoryview(bytearray(PIECE_BYTES))
     free_at = time.monotonic()
-    while count := source.recv_into(memory):
-        sink.sendall(memory[:count])
-        if cap is None:
-            continue
-        # Time that was not used is not saved up, beyond what a sleep may be late by.
-        free_at = max(free_at, time.monotonic() - 0.01) + count / cap
-        time.sleep(max(free_at - time.monotonic(), 0))
+    # The other direction closes both ends when its own is over.
+    with suppress(OSError):
+        while count := source.recv_into(memory):
+            sink.sendall(memory[:count])
+            if cap is None:
+                continue
+            # Time that was not used is not saved up, beyond what a sleep may be late by.
+            free_at = max(free_at, time.monotonic() - 0.01) + count / cap
+            time.sleep(max(free_at - time.monotonic(), 0))
     sink.close()
 
 
