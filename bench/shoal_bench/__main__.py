@@ -12,8 +12,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shoal_bench.load import BenchFailed, Measured
-from shoal_bench.report import commit_groups, cpu_ratio, machine, syncs_per_second, table
+from shoal_bench.load import ROUNDS, BenchFailed, Measured
+from shoal_bench.report import (
+    commit_groups,
+    cpu_ratio,
+    machine,
+    syncs_per_second,
+    table,
+    written_mib_per_second,
+)
 from shoal_bench.systems import Running, missing_commands, nginx, seaweedfs, shoal
 from shoal_bench.work import Scale, make_files, measure, measure_reads
 
@@ -52,8 +59,9 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
     """Runs everything; the text of the report."""
     rows: Rows = {}
     notes = [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}; {syncs_per_second(folder):,.0f} fdatasync/s; wrk with "
-        f"one thread on the same machine, {scale.seconds:g} s a row. Shoal: 1 target, 2 mountpaths, 1 disk, a gateway "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}; {syncs_per_second(folder):,.0f} fdatasync/s, "
+        f"{written_mib_per_second(folder):,.0f} MiB/s written and synced; wrk with one thread on the same machine, the "
+        f"median of {ROUNDS} rounds of {scale.seconds:g} s a row. Shoal: 1 target, 2 mountpaths, 1 disk, a gateway "
         "a core."
     ]
     with shoal(folder / "shoal") as running:
@@ -70,7 +78,9 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
             collect(rows, running, measure(running, scale, folder))
         make_files(folder / "nginx" / "root", scale)
         with nginx(folder / "nginx") as running:
-            collect(rows, running, measure_reads(running, scale, folder))
+            for work, figures in measure_reads(running, scale, folder):
+                add(rows, work, running.name, figures)
+                add(rows, f"REST {work}", running.name, figures)
         notes.append(marks(rows))
     return "\n\n".join([*notes, table(rows)]) + "\n"
 
@@ -89,7 +99,12 @@ def marks(rows: Rows) -> str:
     """Ours to SeaweedFS's where a mark is set."""
     found = [
         f"{work}: {rows[work]['shoal'].per_second / rows[work]['seaweedfs'].per_second:.2f}"
-        for work in ("GET 4 KiB", "PUT 4 KiB", "GET 64 MiB")
+        for work in ("GET 4 KiB", "GET 64 KiB", "PUT 4 KiB", "GET 64 MiB")
+        if work in rows
+    ]
+    found += [
+        f"CPU of {work}: 1/{cpu_ratio(rows, work, 'seaweedfs'):.1f}"
+        for work in ("GET 4 KiB", "GET 64 KiB")
         if work in rows
     ]
     found.append(f"CPU per name listed: 1/{cpu_ratio(rows, 'LIST', 'seaweedfs'):.1f}")

@@ -8,12 +8,13 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from shoal_bench.presign import Signer
 
+ROUNDS = 3
 SCRIPT = Path(__file__).with_name("requests.lua")
 
 
@@ -30,6 +31,9 @@ class Measured:
     p50_ms: float
     p99_ms: float
     cpu_seconds: float
+    least: float = 0.0
+    most: float = 0.0
+    """Rates of the slowest and the fastest round."""
 
     @property
     def per_second(self) -> float:
@@ -47,18 +51,26 @@ class Load:
 
     method: str
     paths: Sequence[str]
-    body_bytes: int
+    body: bytes
     connections: int
     seconds: float
+
+    def median(self, endpoint: str, folder: Path, *, cpu: Callable[[], float]) -> Measured:
+        """Of ROUNDS runs, that of the middle rate; it knows the others' rates."""
+        rounds = [self.run(endpoint, folder, cpu=cpu) for _ in range(ROUNDS)]
+        rounds.sort(key=lambda each: each.per_second)
+        return replace(rounds[ROUNDS // 2], least=rounds[0].per_second, most=rounds[-1].per_second)
 
     def run(self, endpoint: str, folder: Path, *, cpu: Callable[[], float]) -> Measured:
         """Raises BenchFailed when a single request was not answered as it should be."""
         listed = folder / "paths.txt"
         listed.write_text("\n".join(self.paths))
+        body = folder / "body"
+        body.write_bytes(self.body)
         command = [
             "wrk", "--threads", "1", "--connections", str(self.connections), "--duration", f"{self.seconds:g}s",
             "--timeout", "60s", "--script", str(SCRIPT), endpoint, "--", self.method, str(listed),
-            str(self.body_bytes),
+            *([str(body)] if self.body else []),
         ]  # fmt: skip
         before = cpu()
         result = subprocess.run(

@@ -34,3 +34,13 @@ class Signer:
 
     def paths(self, method: str, paths: Iterable[str]) -> list[str]:
         return [self.path(method, path) for path in paths]
+
+
+@dataclass(frozen=True)
+class Plain(Signer):
+    """Paths as they are, under `prefix`."""
+
+    prefix: str = ""
+
+    def path(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> str:
+        return f"{self.prefix}{path}" + (f"?{urlencode(query)}" if query else "")

@@ -1,10 +1,14 @@
--- wrk: method, file of paths, bytes of body. Every request is made before the clock starts; a client of another kind
+-- wrk: method, file of paths, file with the body or "". Every request is made before the clock starts; a client of another kind
 -- would spend the machine's CPU on making them.
 local made, next_one = {}, 0
 
 function init(arguments)
-  local method, file, bytes = arguments[1], arguments[2], tonumber(arguments[3])
-  local body = bytes > 0 and string.rep("0123456789abcdef", math.ceil(bytes / 16)):sub(1, bytes) or nil
+  local method, file, body = arguments[1], arguments[2], nil
+  if arguments[3] then
+    local opened = assert(io.open(arguments[3], "rb"))
+    body = opened:read("*a")
+    opened:close()
+  end
   for path in io.lines(file) do
     made[#made + 1] = wrk.format(method, path, nil, body)
   end

@@ -31,6 +31,10 @@ class Running:
     name: str
     signer: Signer
     pid: int
+    rest: bool = False
+    """Whether it has AIStore's REST API too."""
+    unsynced_bucket: Callable[[str], None] | None = None
+    """Makes a bucket one whose writes are not synced; None where no write is, or all are."""
 
     def cpu(self) -> float:
         return cpu_seconds(self.pid)
@@ -51,7 +55,13 @@ def shoal(folder: Path, *, local_reads: bool = True) -> Iterator[Running]:
             environment["AWS_REGION"],
         )
         name = "shoal" if local_reads else "shoal, remote owner"
-        yield Running(name, signer, process.pid)
+        yield Running(name, signer, process.pid, True, lambda bucket: without_syncs(signer.endpoint, bucket))
+
+
+def without_syncs(endpoint: str, bucket: str) -> None:
+    message = {"action": "set-bprops", "value": {"shoal": {"durability": "os"}}}
+    url, body = f"{endpoint}/v1/buckets/{bucket}", json.dumps(message).encode()
+    urllib.request.urlopen(urllib.request.Request(url, data=body, method="PATCH")).close()
 
 
 def shoal_environment(folder: Path) -> dict[str, str]:

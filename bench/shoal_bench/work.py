@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from shoal_bench.fill import fill
 from shoal_bench.load import Load, Measured, list_all
+from shoal_bench.presign import Plain, Signer
 from shoal_bench.systems import Running
 
-BUCKET = "bench"
+BUCKET, UNSYNCED = "bench", "bench-unsynced"
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,16 @@ class Scale:
     """How much is done. Of small objects there are so many that no cache of answers or signatures could help."""
 
     seconds: float
+    """Of each of the rounds of a row."""
     sizes: tuple[Size, ...]
 
     @staticmethod
     def full() -> Scale:
         return Scale(
-            10.0,
+            4.0,
             (
                 Size("4 KiB", 4 << 10, 50_000, 16),
+                Size("64 KiB", 64 << 10, 4_000, 16),
                 Size("1 MiB", 1 << 20, 200, 8),
                 Size("64 MiB", 64 << 20, 8, 4),
             ),
@@ -43,50 +47,98 @@ class Scale:
 
     @staticmethod
     def quick() -> Scale:
-        return Scale(2.0, (Size("4 KiB", 4 << 10, 1_000, 16), Size("1 MiB", 1 << 20, 20, 8)))
+        return Scale(1.0, (Size("4 KiB", 4 << 10, 1_000, 16), Size("1 MiB", 1 << 20, 20, 8)))
 
 
-def names(size: Size, kind: str) -> list[str]:
+MANY_CONNECTIONS = 64
+"""For the smallest objects a second time: groups of writes are what makes durable ones cheap."""
+LARGE_BYTES = 1 << 20
+"""From here on writes are measured a second time without syncs."""
+
+
+def names(size: Size, kind: str, *, bucket: str = BUCKET) -> list[str]:
     """Paths of the objects that are read (`get`) or written (`put`)."""
-    return [f"/{BUCKET}/{kind}-{size.bytes}/{number:06}" for number in range(size.objects)]
+    return [f"/{bucket}/{kind}-{size.bytes}/{number:06}" for number in range(size.objects)]
+
+
+def body_of(size: Size) -> bytes:
+    """The same at every call, and nothing that a system could compress."""
+    return Random(size.bytes).randbytes(size.bytes)
+
+
+@dataclass(frozen=True)
+class Door:
+    """One way to ask a system: `GET 4 KiB` through S3, `REST GET 4 KiB` through the other one."""
+
+    prefix: str
+    signer: Signer
+
+    def paths(self, method: str, names: Sequence[str]) -> list[str]:
+        return self.signer.paths(method, names)
+
+
+def doors_of(system: Running) -> list[Door]:
+    found = [Door("", system.signer)]
+    if system.rest:
+        found.append(Door("REST ", Plain(system.signer.endpoint, prefix="/v1/objects")))
+    return found
 
 
 def measure(system: Running, scale: Scale, folder: Path) -> Iterator[tuple[str, Measured]]:
     """Row by row; reads of what was filled in before, writes of other names, a list of all of them."""
-    create = urllib.request.Request(
-        system.signer.endpoint + system.signer.path("PUT", f"/{BUCKET}"), data=b"", method="PUT"
-    )
-    urllib.request.urlopen(create).close()
+    create_bucket(system, BUCKET)
     for size in scale.sizes:
-        fill_with(system, size)
-        yield f"GET {size.label}", read(system, size, scale, folder)
-        paths = system.signer.paths("PUT", names(size, "put"))
-        load = Load("PUT", paths, size.bytes, size.connections, scale.seconds)
-        yield f"PUT {size.label}", load.run(system.signer.endpoint, folder, cpu=system.cpu)
+        fill_with(system, size, "get")
+        yield from read_rows(system, size, scale, folder)
+        yield from write_rows(system, size, scale, folder)
+    if system.unsynced_bucket is not None:
+        create_bucket(system, UNSYNCED)
+        system.unsynced_bucket(UNSYNCED)
+        for size in scale.sizes:
+            if size.bytes >= LARGE_BYTES:
+                yield from write_rows(system, size, scale, folder, bucket=UNSYNCED)
     # Whatever a duration allowed to be written, the list shall have the same names everywhere.
-    smallest = scale.sizes[0]
-    rest = system.signer.paths("PUT", names(smallest, "put"))
-    asyncio.run(fill(system.signer.endpoint, rest, bytes(smallest.bytes)))
+    fill_with(system, scale.sizes[0], "put")
     yield "LIST", list_all(system.signer, BUCKET, cpu=system.cpu)
 
 
-def fill_with(system: Running, size: Size) -> None:
-    paths = system.signer.paths("PUT", names(size, "get"))
-    asyncio.run(fill(system.signer.endpoint, paths, bytes(size.bytes)))
+def create_bucket(system: Running, bucket: str) -> None:
+    url = system.signer.endpoint + system.signer.path("PUT", f"/{bucket}")
+    urllib.request.urlopen(urllib.request.Request(url, data=b"", method="PUT")).close()
 
 
-def read(system: Running, size: Size, scale: Scale, folder: Path) -> Measured:
-    paths = system.signer.paths("GET", names(size, "get"))
-    load = Load("GET", paths, 0, size.connections, scale.seconds)
-    # Once for the caches: what was just written may have left memory again, on machines that reclaim early.
-    load.run(system.signer.endpoint, folder, cpu=system.cpu)
-    return load.run(system.signer.endpoint, folder, cpu=system.cpu)
+def fill_with(system: Running, size: Size, kind: str) -> None:
+    paths = system.signer.paths("PUT", names(size, kind))
+    asyncio.run(fill(system.signer.endpoint, paths, body_of(size)))
+
+
+def read_rows(system: Running, size: Size, scale: Scale, folder: Path) -> Iterator[tuple[str, Measured]]:
+    for door in doors_of(system):
+        load = Load("GET", door.paths("GET", names(size, "get")), b"", size.connections, scale.seconds)
+        # Once for the caches: what was just written may have left memory again, on machines that reclaim early.
+        load.run(system.signer.endpoint, folder, cpu=system.cpu)
+        yield f"{door.prefix}GET {size.label}", load.median(system.signer.endpoint, folder, cpu=system.cpu)
+
+
+def write_rows(
+    system: Running, size: Size, scale: Scale, folder: Path, *, bucket: str = BUCKET
+) -> Iterator[tuple[str, Measured]]:
+    more = [MANY_CONNECTIONS] if size == scale.sizes[0] else []
+    for door in doors_of(system):
+        paths = door.paths("PUT", names(size, "put", bucket=bucket))
+        for connections in (size.connections, *more):
+            load = Load("PUT", paths, body_of(size), connections, scale.seconds)
+            work = f"{door.prefix}PUT {size.label}" + (
+                f", {connections} connections" if connections in more else ""
+            )
+            work += ", not synced" if bucket == UNSYNCED else ""
+            yield work, load.median(system.signer.endpoint, folder, cpu=system.cpu)
 
 
 def measure_reads(system: Running, scale: Scale, folder: Path) -> Iterator[tuple[str, Measured]]:
     """Of a system that has the objects already."""
     for size in scale.sizes:
-        yield f"GET {size.label}", read(system, size, scale, folder)
+        yield from read_rows(system, size, scale, folder)
 
 
 def make_files(root: Path, scale: Scale) -> None:
@@ -95,4 +147,4 @@ def make_files(root: Path, scale: Scale) -> None:
         for name in names(size, "get"):
             path = root / name.removeprefix("/")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(bytes(size.bytes))
+            path.write_bytes(body_of(size))
