@@ -72,11 +72,13 @@ class Front:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Closed before anything is awaited: `stop` cancels tasks that are here already, too.
+            for each in (inner_writer, writer):
+                each.close()
             for task in pumps:
                 task.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             for each in (inner_writer, writer):
-                each.close()
                 with suppress(OSError):
                     await each.wait_closed()
 
