@@ -97,7 +97,7 @@ async def connected_parts(
             node_id=config.id,
             host_id=host_id,
             proxy=Proxies(channels, lambda: view.current).choose,
-            local_reader=lambda bucket_id, name: stores.reader_of(view.current.target_of(bucket_id, name)),
+            local_store=lambda bucket_id, name: stores.local_of(view.current.target_of(bucket_id, name)),
         )
     finally:
         await stores.close()

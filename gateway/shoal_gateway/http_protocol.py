@@ -55,7 +55,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= HEADERS_MAX:
             raise TooManyHeaders
-        super().on_header(name, value)
+        # Blanks after a value are not of it (RFC 9110, 5.5); the parser leaves them there.
+        super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         self._in_headers = False

@@ -12,7 +12,7 @@ from shoal_core.access import Permission, Principal
 from shoal_core.cluster_map import ClusterMap
 from shoal_core.multipart import MultipartStore
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
-from shoal_store.reader import StoreReader
+from shoal_store.local import LocalObjectStore
 
 ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
 """Gives the connection to a proxy that is alive if any is, and its name in errors. Raises ControlPlaneDown."""
@@ -46,11 +46,11 @@ class BucketControl(Protocol):
     async def delete(self, reference: BucketReference) -> None: ...
 
 
-LocalReader: TypeAlias = Callable[[BucketId, str], StoreReader | None]
+LocalStore: TypeAlias = Callable[[BucketId, str], LocalObjectStore | None]
 """The disks that hold the object of this name, if they are this host's and its target runs."""
 
 
-def no_reader(_bucket_id: BucketId, _name: str) -> None:
+def no_store(_bucket_id: BucketId, _name: str) -> None:
     """Of a gateway without disks."""
 
 
@@ -66,4 +66,4 @@ class Parts:
     """Id of this gateway, as errors name it."""
     host_id: str
     proxy: ProxyChannel
-    local_reader: LocalReader = no_reader
+    local_store: LocalStore = no_store

@@ -27,7 +27,6 @@ from shoal_core.telemetry import get_logger
 from shoal_gateway.commit_stream import CommitStream
 from shoal_store.engine import OpenStore, open_reader
 from shoal_store.local import LocalObjectStore
-from shoal_store.reader import StoreReader
 
 Epoch = Callable[[], int]
 
@@ -55,10 +54,10 @@ class MemberStores:
             return self._same_host_store(member)
         return self._remote_store(member)
 
-    def reader_of(self, member: Member) -> StoreReader | None:
+    def local_of(self, member: Member) -> LocalObjectStore | None:
         """The disks of a target, if they are open here and it runs: an operation that waits for nothing."""
         store = self._local.get(member.id)
-        return None if store is None else store.reader_for(member)
+        return None if store is None else store.local_for(member)
 
     async def close(self) -> None:
         for store in self._local.values():
@@ -133,11 +132,9 @@ class SameHostStore:
         self._member = member
         return True
 
-    def reader_for(self, member: Member) -> StoreReader | None:
+    def local_for(self, member: Member) -> LocalObjectStore | None:
         """None also for an entry of the map that this store has not taken over yet."""
-        if self._disks is None or member is not self._member or not self._stream.connected.is_set():
-            return None
-        return self._disks.reader
+        return self._local if member is self._member and self._stream.connected.is_set() else None
 
     async def close(self) -> None:
         await self._stream.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 from shoal_core.objects import (
     NO_PRECONDITIONS,
@@ -17,8 +17,10 @@ from shoal_core.objects import (
 from shoal_store.commit import Commit, conditions_of
 from shoal_store.keys import encode_name
 from shoal_store.local_uploads import LocalUploads
+from shoal_store.reader import StoreReader
 from shoal_store.stored_body import StoredBody
 from shoal_store.threads import in_thread
+from shoal_store.writer import Written, inline
 from shoal_store.written_commit import commit_written
 
 
@@ -28,7 +30,15 @@ class LocalObjectStore(LocalUploads):
     async def put(self, bucket: Bucket, request: PutRequest, body: AsyncIterator[bytes]) -> ObjectInfo:
         encode_name(request.name)
         written = await self._writer.write(bucket, request, body)
-        commit = Commit(
+        return await commit_written(self._committer, self._put_commit(bucket, request, written), written)
+
+    def put_inline(self, bucket: Bucket, request: PutRequest, payload: bytes) -> Awaitable[ObjectInfo]:
+        """As `put`, of a body that is here and small enough for the index. Under way when this returns."""
+        encode_name(request.name)
+        return self._committer.commit(self._put_commit(bucket, request, inline(bucket, request, payload)))
+
+    def _put_commit(self, bucket: Bucket, request: PutRequest, written: Written) -> Commit:
+        return Commit(
             "put",
             bucket.id,
             bucket.generation,
@@ -39,7 +49,10 @@ class LocalObjectStore(LocalUploads):
             written.payload,
             conditions_of(request.preconditions),
         )
-        return await commit_written(self._committer, commit, written)
+
+    @property
+    def reader(self) -> StoreReader:
+        return self._reader
 
     async def open(
         self,

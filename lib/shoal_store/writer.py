@@ -78,7 +78,7 @@ class BodyWriter:
             if request.size is not None and size != request.size:
                 raise wrong_size(request.size, str(size))
             if size <= INLINE_BYTES_MAX and not upload:
-                return inline(request, bytes(buffered), hashes)
+                return inline_written(request, bytes(buffered), hashes)
             return await in_thread(files.finish, buffered)
         except (Exception, asyncio.CancelledError):
             await in_thread(files.abort)
@@ -195,7 +195,13 @@ def chunk_bytes_of(properties: BucketProperties, size: int | None) -> int | None
     return max(properties.chunk_bytes or CHUNK_BYTES_DEFAULT, -(-(size or 0) // CHUNKS_MAX))
 
 
-def inline(request: PutRequest, payload: bytes, hashes: ContentHashes) -> Written:
+def inline(bucket: Bucket, request: PutRequest, payload: bytes) -> Written:
+    """A whole body of at most INLINE_BYTES_MAX."""
+    kept, kind = bucket.properties.checksum_type, etag_kind(bucket, request)
+    return inline_written(request, payload, ContentHashes(kept, request.checksums, etag=kind))
+
+
+def inline_written(request: PutRequest, payload: bytes, hashes: ContentHashes) -> Written:
     hashes.update(payload)
     hashes.check()
     checksum = xxhash.xxh3_64_intdigest(payload)

@@ -65,7 +65,7 @@ async def test_the_lane_answers_as_the_ordinary_path_does(tmp_path: Path) -> Non
     generator = Generator("lane", names, seed)
     async with running_engine(tmp_path) as engine:
         await filled(engine, bucket)
-        parts = parts_of(engine.store, engine.reader, buckets)
+        parts = parts_of(engine.store, buckets)
         async with door(parts, fast_lane=True) as fast, door(parts, fast_lane=False) as slow:
             asked = 0
             while asked < REQUESTS:
@@ -104,7 +104,7 @@ async def parts(engine: Engine) -> Parts:
     for name, body in (("small", b"small"), ("large", LARGE)):
         await put(engine, name, body, bucket=bucket)
         assert await get(engine, name, bucket=bucket) == body
-    return parts_of(engine.store, engine.reader, buckets)
+    return parts_of(engine.store, buckets)
 
 
 def open_files(folder: Path) -> int:

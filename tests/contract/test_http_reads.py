@@ -20,7 +20,7 @@ class TestFastLane(ObjectStoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[HttpReads]:
         async with running_engine(tmp_path) as engine:
-            parts = parts_of(engine.store, engine.reader, MemoryBuckets(*BUCKETS))
+            parts = parts_of(engine.store, MemoryBuckets(*BUCKETS))
             async with door(parts, fast_lane=self.fast_lane) as served:
                 yield HttpReads(engine.store, served)
                 assert bool(served.lane.taken) <= self.fast_lane

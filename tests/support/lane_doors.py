@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 
 from shoal_core.access import LOCAL_ADMINISTRATOR
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole
-from shoal_core.multipart import MultipartStore
 from shoal_core.rpc import Channels
 from shoal_core.s3_keys import AccessKey, AccessKeys
 from shoal_gateway.app import GatewayApplication
 from shoal_gateway.control import Proxies
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.http_server import HttpServer, listening_socket
-from shoal_gateway.lane.lane import FastLane, Headers, LaneAnswer
+from shoal_gateway.lane.lane import FastLane, Headers, LaneAnswer, LanePut
 from shoal_gateway.parts import Parts
-from shoal_store.reader import StoreReader
+from shoal_store.local import LocalObjectStore
 from support.lane_requests import Signed
 from support.memory_buckets import MemoryBuckets
 from support.s3_signing import ACCESS_KEY, REGION, SECRET
@@ -30,6 +29,7 @@ VARYING = (
     (re.compile(rb"<RequestId>[^<]*</RequestId>"), b"<RequestId/>"),
     # Errors name the age of a signature to no more than the second that they were looked at.
     (re.compile(rb"<ServerTime>[^<]*</ServerTime>"), b"<ServerTime/>"),
+    (re.compile(rb"<LastModified>[^<]*</LastModified>"), b"<LastModified/>"),
 )
 
 
@@ -42,6 +42,11 @@ class CountingLane(FastLane):
         answer = super().answer(data, peer=peer, common=common)
         self.taken += answer is not None
         return answer
+
+    def put(self, data: bytes, *, peer: str) -> LanePut | None:
+        begun = super().put(data, peer=peer)
+        self.taken += begun is not None
+        return begun
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Door:
     server: HttpServer
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(default=None)
 
-    async def ask(self, requests: Sequence[Signed], cuts: Sequence[int]) -> list[Outcome]:
+    async def ask(
+        self, requests: Sequence[Signed], cuts: Sequence[int], *, seconds_max: float = SECONDS_MAX
+    ) -> list[Outcome]:
         """All requests at once, in packets cut at `cuts`; fewer outcomes when the connection ended early."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
@@ -74,7 +81,7 @@ class Door:
                 await asyncio.sleep(0)
         outcomes = []
         try:
-            async with asyncio.timeout(SECONDS_MAX):
+            async with asyncio.timeout(seconds_max):
                 for request in requests:
                     outcomes.append(await outcome(reader, is_head=request.method == "HEAD"))
                     if (b"connection", b"close") in outcomes[-1].headers:
@@ -95,8 +102,20 @@ class Door:
             await asyncio.sleep(0)
 
 
+@asynccontextmanager
+async def connection(to: Door) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Cut off at the end, with whatever is under way on it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", to.port, limit=1 << 16)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
 async def outcome(reader: asyncio.StreamReader, *, is_head: bool) -> Outcome:
     head = await reader.readuntil(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100 "):
+        head = await reader.readuntil(b"\r\n\r\n")
     status, *lines = head[:-4].split(b"\r\n")
     headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
     found = dict(headers)
@@ -144,7 +163,7 @@ async def door(
         await running
 
 
-def parts_of(store: MultipartStore, reader: StoreReader, buckets: MemoryBuckets) -> Parts:
+def parts_of(store: LocalObjectStore, buckets: MemoryBuckets) -> Parts:
     members = (Member("t1", MemberRole.TARGET, alive=True, weight=1.0),)
     cluster = ClusterMap("test-cluster", 17, 1, members, 1_700_000_000_000_000_000)
     return Parts(
@@ -155,5 +174,5 @@ def parts_of(store: MultipartStore, reader: StoreReader, buckets: MemoryBuckets)
         node_id="g1",
         host_id="here",
         proxy=Proxies(Channels(None), lambda: cluster).choose,
-        local_reader=lambda _bucket_id, _name: reader,
+        local_store=lambda _bucket_id, _name: store,
     )

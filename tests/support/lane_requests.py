@@ -233,12 +233,12 @@ class Generator:
                 return how(request, region=self._random.choice(["us-east-1", "elsewhere"]))
             case "expires" if how is presigned:
                 return presigned(request, expires=self._random.choice([0, 1, 604_800, 604_801, 9_999_999]))
-            case "payload" if how is header_signed:
+            case "payload" if how is not presigned:
                 return header_signed(
                     request, payload=self._random.choice(["UNSIGNED-PAYLOAD", "0" * 64, "x"])
                 )
         signed = how(request)
-        if how is header_signed:
+        if how is not presigned:
             name, value = signed.headers[-1]
             changed = {"signature": f"{value[:-1]}{'0' if value[-1] != '0' else '1'}", "case": value.upper()}
             again = [(name, value)] if kind == "twice" else []

@@ -7,35 +7,43 @@ and the ordinary path answers it, errors included.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from shoal_core.access import Permission, Principal
 from shoal_core.errors import ShoalError
-from shoal_core.objects import Bucket, BucketReference
+from shoal_core.names import checked_object_name
+from shoal_core.objects import Bucket, BucketReference, ObjectInfo, PutRequest
 from shoal_core.s3_keys import AccessKeys
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.call import decode_once
 from shoal_gateway.guard import LocalGuard
-from shoal_gateway.lane.requests import LaneRequest, parse, plain_range
+from shoal_gateway.lane.requests import LaneRequest, parse, parse_put, plain_range
 from shoal_gateway.lane.signature import LaneVerifier
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, Route, permission_of
+from shoal_gateway.rest import objects as rest_objects
 from shoal_gateway.rest.object_headers import entity_headers, full_head_headers, selected_head_headers
 from shoal_gateway.rest.objects import PREFIX as OBJECT_PREFIX
+from shoal_gateway.s3 import objects as s3_objects
+from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.face import is_s3
-from shoal_gateway.s3.object_headers import object_headers
+from shoal_gateway.s3.object_headers import DEFAULT_CONTENT_TYPE as S3_CONTENT_TYPE, object_headers
 from shoal_gateway.s3.objects import wants_checksums
 from shoal_gateway.s3.operations import PERMISSIONS
 from shoal_gateway.s3.requests import PREFIX as S3_PREFIX
-from shoal_store.reader import StoreReader
+from shoal_store.local import LocalObjectStore
 from shoal_store.ready import ReadyObject
 
 Headers = list[tuple[bytes, bytes]]
-REST_PERMISSIONS = {method: permission_of(Route(method, OBJECT)) for method in ("GET", "HEAD")}
-S3_PERMISSIONS = {"GET": PERMISSIONS["GetObject"], "HEAD": PERMISSIONS["HeadObject"]}
+REST_PERMISSIONS = {method: permission_of(Route(method, OBJECT)) for method in ("GET", "HEAD", "PUT")}
+S3_PERMISSIONS = {
+    "GET": PERMISSIONS["GetObject"],
+    "HEAD": PERMISSIONS["HeadObject"],
+    "PUT": PERMISSIONS["PutObject"],
+}
 S3_ROOT = S3_PREFIX + b"/"
 REST_QUERIES = frozenset({b"", b"provider=ais"})
 PROPS_QUERY = re.compile(rb"(?:provider=ais&)?props=([a-z,-]{0,200})(?:&provider=ais)?")
@@ -59,9 +67,27 @@ class LaneAnswer:
 class Meant(NamedTuple):
     """What a request means, and that its caller may have it."""
 
+    surface: str
     bucket: Bucket
     name: str
-    reader: StoreReader
+    store: LocalObjectStore
+
+
+@dataclass(slots=True)
+class LanePut:
+    """A write that is on its way. `outcome` fails as `ObjectStore.put` does."""
+
+    surface: str
+    outcome: asyncio.Future[ObjectInfo]
+
+    def head(self, info: ObjectInfo, common: Headers) -> bytes | None:
+        """What is answered once it is safe. None for headers that HTTP cannot carry."""
+        request_id = new_request_id().encode()
+        if self.surface == "s3":
+            headers = [*common, *s3_objects.put_headers(info), (b"x-amz-request-id", request_id)]
+        else:
+            headers = [*common, *rest_objects.put_headers(info)]
+        return head_of(b"HTTP/1.1 200 OK", [*headers, (b"x-request-id", request_id)])
 
 
 class FastLane:
@@ -83,27 +109,35 @@ class FastLane:
         if request is None or not self._guard.trusts(peer, request.host):
             return None
         try:
-            if request.raw_path.startswith(OBJECT_PREFIX):
-                return self._rest_answer(request, common)
-            return self._s3_answer(request, common) if is_s3(request.raw_path) else None
+            if (meant := self._meant(request)) is None:
+                return None
+            answer = self._rest_answer if meant.surface == "objects" else self._s3_answer
+            return answer(meant, request, common)
         except ShoalError:
             return None
 
-    def _rest_answer(self, request: LaneRequest, common: Headers) -> LaneAnswer | None:
-        raw_bucket, _, raw_name = request.raw_path[len(OBJECT_PREFIX) :].partition(b"/")
+    def put(self, data: bytes, *, peer: str) -> LanePut | None:
+        """The write that `data` is, already under way; None leaves it to the ordinary path."""
+        request = parse_put(data)
+        if request is None or not self._guard.trusts(peer, request.host):
+            return None
+        try:
+            meant = self._meant(request)
+            if meant is None or (meant.surface == "objects" and request.raw_query not in REST_QUERIES):
+                return None
+            begun = meant.store.put_inline(meant.bucket, put_request(meant, request), request.body)
+        except (ShoalError, S3Error):
+            return None
+        return LanePut(meant.surface, asyncio.ensure_future(begun))
+
+    def _rest_answer(self, meant: Meant, request: LaneRequest, common: Headers) -> LaneAnswer | None:
         selected = None
         if request.raw_query not in REST_QUERIES:
             props = PROPS_QUERY.fullmatch(request.raw_query)
             if props is None or request.method != "HEAD":
                 return None
             selected = props[1].decode()
-        if b"authorization" in request.headers:
-            return None
-        meant = self._meant(
-            raw_bucket, raw_name, REST_PERMISSIONS[request.method], principal=self._guard.principal
-        )
-        found = None if meant is None else self._found(meant, request)
-        if meant is None or found is None:
+        if (found := self._found(meant, request)) is None:
             return None
         info = found.record.info(meant.name, found.location)
         if request.method == "GET":
@@ -114,16 +148,8 @@ class FastLane:
             headers = selected_head_headers(info, selected)
         return finished("objects", request, found, common + headers, new_request_id().encode())
 
-    def _s3_answer(self, request: LaneRequest, common: Headers) -> LaneAnswer | None:
-        raw_path = request.raw_path
-        if raw_path.startswith(S3_ROOT):
-            raw_path = raw_path[len(S3_PREFIX) :]
-        raw_bucket, _, raw_name = raw_path[1:].partition(b"/")
-        if not raw_name or (principal := self._verifier.principal_of(request)) is None:
-            return None
-        meant = self._meant(raw_bucket, raw_name, S3_PERMISSIONS[request.method], principal=principal)
-        found = None if meant is None else self._found(meant, request)
-        if meant is None or found is None:
+    def _s3_answer(self, meant: Meant, request: LaneRequest, common: Headers) -> LaneAnswer | None:
+        if (found := self._found(meant, request)) is None:
             return None
         info = found.record.info(meant.name, found.location)
         mode = request.headers.get(b"x-amz-checksum-mode", b"").decode()
@@ -132,9 +158,21 @@ class FastLane:
         headers.append((b"x-amz-request-id", request_id))
         return finished("s3", request, found, common + headers, request_id)
 
-    def _meant(
-        self, raw_bucket: bytes, raw_name: bytes, permission: Permission, *, principal: Principal
-    ) -> Meant | None:
+    def _meant(self, request: LaneRequest) -> Meant | None:
+        """Which object, once it is proved that the caller may do this to it. Raises PermissionDenied."""
+        raw_path, principal = request.raw_path, self._guard.principal
+        if raw_path.startswith(OBJECT_PREFIX):
+            if b"authorization" in request.headers:
+                return None
+            surface, raw_path = "objects", raw_path[len(OBJECT_PREFIX) :]
+            permission = REST_PERMISSIONS[request.method]
+        else:
+            surface, permission = "s3", S3_PERMISSIONS[request.method]
+            if not is_s3(raw_path) or (signer := self._verifier.principal_of(request)) is None:
+                return None
+            principal = signer
+            raw_path = raw_path[len(S3_ROOT) :] if raw_path.startswith(S3_ROOT) else raw_path[1:]
+        raw_bucket, _, raw_name = raw_path.partition(b"/")
         if b"%" in raw_bucket or not raw_name:
             return None
         bucket = self._parts.buckets.known(
@@ -143,15 +181,31 @@ class FastLane:
         if bucket is None:
             return None
         name = decode_once(raw_name)
-        reader = self._parts.local_reader(bucket.id, name)
-        return None if reader is None else Meant(bucket, name, reader)
+        store = self._parts.local_store(bucket.id, name)
+        return None if store is None else Meant(surface, bucket, name, store)
 
     def _found(self, meant: Meant, request: LaneRequest) -> ReadyObject | None:
         asked = request.headers.get(b"range")
         requested = None if asked is None else plain_range(asked)
         if asked is not None and (requested is None or request.method == "HEAD"):
             return None
-        return meant.reader.ready(meant.bucket, meant.name, requested, with_bytes=request.method == "GET")
+        reader, with_bytes = meant.store.reader, request.method == "GET"
+        return reader.ready(meant.bucket, meant.name, requested, with_bytes=with_bytes)
+
+
+def put_request(meant: Meant, request: LaneRequest) -> PutRequest:
+    """What the ordinary path would make of it. Raises InvalidName and S3Error."""
+    given = request.headers.get(b"content-type", b"").decode()
+    if meant.surface == "s3":
+        kind = given or S3_CONTENT_TYPE
+        name = s3_objects.checked_key(meant.name)
+        return PutRequest(name=name, size=len(request.body), content_type=kind, md5_etag=True)
+    user_agent = request.headers.get(b"user-agent", b"").decode()
+    return PutRequest(
+        name=checked_object_name(meant.name),
+        size=len(request.body),
+        content_type=rest_objects.kept_content_type(given, user_agent),
+    )
 
 
 @lru_cache(1024)
@@ -173,7 +227,12 @@ def finished(
         headers.append((b"content-length", b"%d" % size))
     headers.append((b"x-request-id", request_id))
     status, line = (200, b"HTTP/1.1 200 OK") if part is None else (206, b"HTTP/1.1 206 Partial Content")
-    head = b"\r\n".join([line, *[b"%b: %b" % header for header in headers], b"\r\n"])
+    head = head_of(line, headers)
+    return None if head is None else LaneAnswer(surface, request.method, status, head, found)
+
+
+def head_of(status_line: bytes, headers: Headers) -> bytes | None:
+    head = b"\r\n".join([status_line, *[b"%b: %b" % header for header in headers], b"\r\n"])
     if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(headers) + 4:
         return None
-    return LaneAnswer(surface, request.method, status, head, found)
+    return head

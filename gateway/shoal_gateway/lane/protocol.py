@@ -8,15 +8,17 @@ import socket
 import time
 from typing import Any, Protocol
 
+from shoal_core.errors import ShoalError
+from shoal_core.objects import ObjectInfo
 from shoal_gateway.http_protocol import GuardedHttpProtocol
-from shoal_gateway.lane.lane import FastLane, LaneAnswer
+from shoal_gateway.lane.lane import FastLane, LaneAnswer, LanePut
 from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
-from shoal_gateway.metrics import SECONDS, LaneTally
+from shoal_gateway.metrics import SECONDS, LaneTally, count
+from shoal_store.written_commit import nothing_changed
 
 CONNECTIONS_MAX = 4096
 HELD_BYTES_MAX = 64 << 10
 """Of the next requests, while a body is leaving."""
-METHODS = (b"GET ", b"HEAD")
 
 
 class Service(Protocol):
@@ -48,6 +50,8 @@ class LaneProtocol(GuardedHttpProtocol):
         self._beside: socket.socket | None = None
         """The connection under a descriptor of our own, made for the first file."""
         self._sender: FileSender | None = None
+        self._is_writing = False
+        """A write waits to be safe."""
         self._held = bytearray()
         self._answered_at = 0.0
         self._is_last = False
@@ -69,9 +73,10 @@ class LaneProtocol(GuardedHttpProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._sender is not None:
+        if self._sender is not None or self._is_writing:
             return self._hold(data)
-        if data[:4] not in METHODS or not self._is_free() or not self._answered(data):
+        take = METHODS.get(data[:4])
+        if take is None or not self._is_free() or not take(self, data):
             super().data_received(data)
 
     def on_headers_complete(self) -> None:
@@ -81,13 +86,13 @@ class LaneProtocol(GuardedHttpProtocol):
         super().on_headers_complete()
 
     def shutdown(self) -> None:
-        if self._sender is None:
+        if self._sender is None and not self._is_writing:
             super().shutdown()
         self._is_last = True
 
     def timeout_keep_alive_handler(self) -> None:
         idle_seconds = time.monotonic() - self._answered_at
-        if self._sender is not None or idle_seconds < self.timeout_keep_alive:
+        if self._sender is not None or self._is_writing or idle_seconds < self.timeout_keep_alive:
             self.timeout_keep_alive_task = None
             self._keep_alive(max(self.timeout_keep_alive - idle_seconds, 1.0))
         else:
@@ -114,8 +119,50 @@ class LaneProtocol(GuardedHttpProtocol):
         if answer.found.files:
             return self._send_files(answer)
         self._send(answer.head, answer.found.payload)
-        self._end(answer)
+        self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+        self._end()
         return True
+
+    def _written(self, data: bytes) -> bool:
+        assert self._lane is not None
+        if not self._service.has_room or (put := self._lane.put(data, peer=self._peer)) is None:
+            return False
+        self._disarm_header_timer()
+        self._is_writing, began = True, time.monotonic()
+        self._service.enter()
+
+        def on_outcome(_: asyncio.Future[ObjectInfo]) -> None:
+            self._is_writing = False
+            self._service.leave()
+            if self._answer_write(put, data):
+                count(put.surface, "PUT", 200, seconds=time.monotonic() - began)
+            self._go_on()
+
+        put.outcome.add_done_callback(on_outcome)
+        return True
+
+    def _answer_write(self, put: LanePut, data: bytes) -> bool:
+        """Whether it is done. What failed and left nothing goes to the ordinary path, which repeats or explains it."""
+        error = asyncio.CancelledError() if put.outcome.cancelled() else put.outcome.exception()
+        if self.transport.is_closing():
+            return error is None
+        head = None if error else put.head(put.outcome.result(), self.server_state.default_headers)
+        if head is not None:
+            self._send(head, b"")
+            self._end()
+        elif isinstance(error, ShoalError) and nothing_changed(error):
+            super().data_received(data)
+        else:
+            # Whether it happened nobody knows. The ordinary path would do it again, over what others wrote since.
+            self.transport.abort()
+        return head is not None
+
+    def _go_on(self) -> None:
+        """With what came in meanwhile."""
+        if self._is_last:
+            self.transport.close()
+        elif self._held:
+            self.loop.call_soon(self._release)
 
     def _send(self, head: bytes, payload: bytes) -> None:
         try:
@@ -144,7 +191,8 @@ class LaneProtocol(GuardedHttpProtocol):
             body.close()
             self.transport.abort()
         if body.is_sent or self.transport.is_closing():
-            self._end(answer)
+            self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+            self._end()
         else:
             self._service.enter()
             self._sender = self._sender_of(body, answer)
@@ -159,11 +207,9 @@ class LaneProtocol(GuardedHttpProtocol):
             if not whole:
                 self.transport.abort()
             SECONDS.labels(answer.surface, answer.method).observe(time.monotonic() - began)
-            self._end(answer)
-            if self._is_last:
-                self.transport.close()
-            elif self._held:
-                self.loop.call_soon(self._release)
+            self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+            self._end()
+            self._go_on()
 
         assert self._beside is not None
         return FileSender(
@@ -174,10 +220,9 @@ class LaneProtocol(GuardedHttpProtocol):
             on_end=on_end,
         )
 
-    def _end(self, answer: LaneAnswer) -> None:
+    def _end(self) -> None:
         self._answered_at = time.monotonic()
         self.server_state.total_requests += 1
-        self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._keep_alive(self.timeout_keep_alive)
 
@@ -195,3 +240,7 @@ class LaneProtocol(GuardedHttpProtocol):
         self.flow.resume_reading()
         if data and not self.transport.is_closing():
             self.data_received(data)
+
+
+METHODS = {b"GET ": LaneProtocol._answered, b"HEAD": LaneProtocol._answered, b"PUT ": LaneProtocol._written}
+"""By a packet's first bytes, who is asked to take it."""

@@ -1,4 +1,4 @@
-"""The requests that may take the lane: one complete GET or HEAD in one packet, with nothing unusual in it.
+"""The requests that may take the lane: one complete GET or HEAD, or a small PUT, in one packet, nothing unusual in it.
 
 Whatever does not match here to the letter is left, untouched, to uvicorn's parser.
 """
@@ -12,10 +12,12 @@ from shoal_core.objects import RangeRequest
 
 HEAD_BYTES_MAX = 8 << 10
 HEADERS_MAX = 32
+BODY_BYTES_MAX = 16 << 10
+"""Of a PUT: what the index holds, and one packet brings."""
 
 # No quantifier meets another that could take the same byte, so matching never goes back.
 _HEAD = re.compile(
-    rb"(GET|HEAD) (/[!\"$-/0-9:;<=>@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1\r\n"
+    rb"(GET|HEAD|PUT) (/[!\"$-/0-9:;<=>@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1\r\n"
     rb"((?:[A-Za-z0-9-]+:[ -~]*\r\n){1,%d})\r\n" % HEADERS_MAX
 )
 _RANGE = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{0,18})")
@@ -28,6 +30,11 @@ KNOWN_HEADERS = frozenset(
     }
 )  # fmt: skip
 """Headers that mean nothing for a read, or what the lane knows them to mean. With any other one, the lane is closed."""
+KNOWN_PUT_HEADERS = (KNOWN_HEADERS | {b"content-length"}) - {
+    b"cache-control",
+    b"range",
+    b"x-amz-checksum-mode",
+}
 
 
 @dataclass(slots=True)
@@ -38,6 +45,7 @@ class LaneRequest:
     raw_path: bytes
     raw_query: bytes
     headers: dict[bytes, bytes]
+    body: bytes = b""
 
     @property
     def host(self) -> bytes:
@@ -45,7 +53,23 @@ class LaneRequest:
 
 
 def parse(data: bytes) -> LaneRequest | None:
-    """The request that these bytes are, if they are one of the lane's."""
+    """The read that these bytes are, if they are one of the lane's."""
+    return parse_head(data, KNOWN_HEADERS)
+
+
+def parse_put(data: bytes) -> LaneRequest | None:
+    """The write that these bytes are, its body with it, if they are one of the lane's."""
+    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX) + 4
+    request = parse_head(data[:end], KNOWN_PUT_HEADERS)
+    if request is None:
+        return None
+    request.body = data[end:]
+    size = len(request.body)
+    announced = request.headers.get(b"content-length", b"")
+    return request if announced == b"%d" % size and 0 < size <= BODY_BYTES_MAX else None
+
+
+def parse_head(data: bytes, known: frozenset[bytes]) -> LaneRequest | None:
     if len(data) > HEAD_BYTES_MAX or (match := _HEAD.fullmatch(data)) is None:
         return None
     method, raw_path, raw_query, lines = match.groups()
@@ -53,7 +77,7 @@ def parse(data: bytes) -> LaneRequest | None:
     for line in lines.split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")
         name = name.lower()
-        if name not in KNOWN_HEADERS or name in headers:
+        if name not in known or name in headers:
             return None
         headers[name] = value.strip(b" ")
     if b"host" not in headers or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
@@ -64,7 +88,7 @@ def parse(data: bytes) -> LaneRequest | None:
     return LaneRequest(METHODS[method], raw_path, raw_query or b"", headers)
 
 
-METHODS = {b"GET": "GET", b"HEAD": "HEAD"}
+METHODS = {b"GET": "GET", b"HEAD": "HEAD", b"PUT": "PUT"}
 
 
 def plain_range(value: bytes) -> RangeRequest | None:

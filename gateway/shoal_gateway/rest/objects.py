@@ -18,7 +18,7 @@ from shoal_core.errors import (
     PreconditionFailed,
 )
 from shoal_core.names import checked_object_name
-from shoal_core.objects import Bucket, Checksum, ObjectBody, PutRequest, RangeRequest
+from shoal_core.objects import Bucket, Checksum, ObjectBody, ObjectInfo, PutRequest, RangeRequest
 from shoal_gateway.call import Call, decode_once
 from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.parts import Parts
@@ -139,8 +139,7 @@ class ObjectRoutes:
         if call.query.get(APPEND_TYPE):
             return await self._appending(bucket, call, exchange, request)
         info = await self._parts.objects.put(bucket, request, exchange.body())
-        headers = [*checksum_headers(info), (b"etag", b'"%s"' % header_value(info.etag))]
-        await exchange.answer(200, [*headers, (b"ais-version", b"%d" % info.sequence), NO_CONTENT])
+        await exchange.answer(200, put_headers(info))
 
     async def _delete(self, call: Call, exchange: Exchange) -> None:
         """With an action message it is another operation, which must not delete the object."""
@@ -307,8 +306,16 @@ def content_md5(call: Call) -> tuple[Checksum, ...]:
 
 
 def content_type(call: Call) -> str:
+    return kept_content_type(call.headers.get("content-type", ""), call.headers.get("user-agent", ""))
+
+
+def kept_content_type(given: str, user_agent: str) -> str:
     """AIStore's SDK and CLI send `application/json` with everything, which says nothing of the object."""
-    given = call.headers.get("content-type", "")
-    if not given or not given.isascii() or call.headers.get("user-agent", "").startswith("ais/"):
+    if not given or not given.isascii() or user_agent.startswith("ais/"):
         return DEFAULT_CONTENT_TYPE
     return given
+
+
+def put_headers(info: ObjectInfo) -> Headers:
+    headers = [*checksum_headers(info), (b"etag", b'"%s"' % header_value(info.etag))]
+    return [*headers, (b"ais-version", b"%d" % info.sequence), NO_CONTENT]

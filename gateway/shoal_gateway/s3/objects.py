@@ -112,9 +112,7 @@ class ObjectOperations:
                 # Nothing to match is "no such key" in S3; raises exactly that.
                 await self._parts.objects.head(bucket, request.key)
             raise
-        await request.exchange.answer(
-            200, [*validators(info)[:1], *checksum_headers(info.headers), (b"content-length", b"0")]
-        )
+        await request.exchange.answer(200, put_headers(info))
 
     async def delete(self, bucket: Bucket, request: S3Request) -> None:
         """Deleting what is not there succeeds, as in S3."""
@@ -129,6 +127,10 @@ class ObjectOperations:
     async def _answer_not_modified(self, bucket: Bucket, request: S3Request) -> None:
         info = await self._parts.objects.head(bucket, request.key)
         await request.exchange.answer(304, validators(info))
+
+
+def put_headers(info: ObjectInfo) -> Headers:
+    return [*validators(info)[:1], *checksum_headers(info.headers), (b"content-length", b"0")]
 
 
 def checked_key(key: str) -> str:

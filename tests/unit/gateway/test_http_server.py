@@ -108,6 +108,12 @@ async def test_requests_follow_each_other_on_one_connection(gateway: Gateway) ->
         assert (await connection.ask(GET.format("o")))[1] == b"hello"
 
 
+async def test_blanks_after_a_value_are_not_of_it(gateway: Gateway) -> None:
+    async with gateway.connection() as connection:
+        head, _ = await connection.ask(PUT.format("o", "5 \t"), b"hello")
+        assert head.startswith("HTTP/1.1 200")
+
+
 async def test_a_refused_upload_does_not_break_the_connection(gateway: Gateway) -> None:
     async with gateway.connection() as connection:
         missing = PUT.format("o", 1_000_000).replace("/b/", "/other/")

@@ -1,0 +1,142 @@
+"""Small writes on the fast lane that take long, fail, or lose their client or their server on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shoal_core.errors import ObjectNotFound, ShoalError, StaleEpoch, Unavailable
+from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectInfo
+from shoal_gateway.parts import Parts
+from shoal_store.commit import Commit
+from shoal_store.engine import Engine
+from shoal_store.local import LocalObjectStore
+from support.engines import get, running_engine
+from support.lane_doors import connection, door, outcome, parts_of
+from support.memory_buckets import MemoryBuckets
+from support.waiting import eventually
+
+OK = b"HTTP/1.1 200 OK"
+GET_A = b"GET /v1/objects/lane/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def put_of(name: str, body: bytes) -> bytes:
+    head = f"PUT /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+class GatedCommitter:
+    """Passes commits on to the engine when the gate is open, or fails with what `errors` hold first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.gate = asyncio.Event()
+        self.errors: list[ShoalError] = []
+        self.taken = 0
+
+    async def commit(self, commit: Commit) -> ObjectInfo:
+        self.taken += 1
+        await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return await self._engine.commit(commit)
+
+
+@dataclass
+class Gated:
+    engine: Engine
+    committer: GatedCommitter
+    parts: Parts
+    bucket: Bucket
+
+
+@pytest.fixture
+async def gated(tmp_path: Path) -> AsyncIterator[Gated]:
+    buckets = MemoryBuckets()
+    bucket = await buckets.create(BucketReference("lane"), BucketProperties())
+    async with running_engine(tmp_path) as engine:
+        committer = GatedCommitter(engine)
+        store = LocalObjectStore(engine.reader, engine.writer, committer, epoch=lambda: 1)
+        yield Gated(engine, committer, parts_of(store, buckets), bucket)
+
+
+def is_there(gated: Gated, name: str) -> bool:
+    with suppress(ObjectNotFound):
+        return gated.engine.reader.ready(gated.bucket, name, None, with_bytes=True) is not None
+    return False
+
+
+async def test_what_comes_while_a_write_is_under_way_is_answered_after_it(gated: Gated) -> None:
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(put_of("a", b"one"))
+        await eventually(lambda: gated.committer.taken == 1)
+        writer.write(put_of("a", b"two") + GET_A)
+        await asyncio.sleep(0.1)
+        assert gated.committer.taken == 1
+        gated.committer.gate.set()
+        answers = [await outcome(reader, is_head=False) for _ in range(3)]
+        assert [answer.status for answer in answers] == [OK, OK, OK]
+        assert answers[2].body == b"two"
+
+
+async def test_a_write_that_failed_without_a_trace_is_repeated_by_the_ordinary_path(gated: Gated) -> None:
+    gated.committer.gate.set()
+    gated.committer.errors.append(StaleEpoch("the map has changed"))
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(put_of("a", b"one"))
+        assert (await outcome(reader, is_head=False)).status == OK
+        assert gated.committer.taken == 2
+        assert await get(gated.engine, "a", bucket=gated.bucket) == b"one"
+
+
+async def test_a_write_of_which_nobody_knows_whether_it_happened_cuts_the_connection(gated: Gated) -> None:
+    gated.committer.gate.set()
+    gated.committer.errors.append(Unavailable("the stream broke", outcome="unknown"))
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(put_of("a", b"one"))
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await outcome(reader, is_head=False)
+        assert gated.committer.taken == 1
+
+
+async def test_a_writer_that_vanishes_leaves_its_object_and_its_place(gated: Gated) -> None:
+    async with door(gated.parts, requests_max=1) as fast:
+        async with connection(fast) as (_, writer):
+            writer.write(put_of("a", b"one"))
+            await eventually(lambda: gated.committer.taken == 1)
+        gated.committer.gate.set()
+        async with connection(fast) as (reader, writer):
+            await eventually(lambda: is_there(gated, "a"))
+            writer.write(put_of("b", b"two"))
+            assert (await outcome(reader, is_head=False)).status == OK
+    assert await get(gated.engine, "a", bucket=gated.bucket) == b"one"
+
+
+async def test_a_write_under_way_counts_as_a_request_being_served(gated: Gated) -> None:
+    async with (
+        door(gated.parts, requests_max=1) as fast,
+        connection(fast) as (reader, writer),
+        connection(fast) as (other, asking),
+    ):
+        writer.write(put_of("a", b"one"))
+        await eventually(lambda: gated.committer.taken == 1)
+        asking.write(put_of("b", b"two"))
+        assert (await outcome(other, is_head=False)).status == b"HTTP/1.1 503 Service Unavailable"
+        gated.committer.gate.set()
+        assert (await outcome(reader, is_head=False)).status == OK
+
+
+async def test_a_server_that_stops_answers_the_write_first(gated: Gated) -> None:
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(put_of("a", b"one"))
+        await eventually(lambda: gated.committer.taken == 1)
+        fast.server.stop()
+        await asyncio.sleep(0.1)
+        gated.committer.gate.set()
+        assert (await outcome(reader, is_head=False)).status == OK
+        assert await reader.read() == b""
