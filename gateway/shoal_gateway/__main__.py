@@ -22,6 +22,7 @@ from shoal_gateway.control import Proxies, ProxyBuckets
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.http_server import HttpServer, listening_socket
 from shoal_gateway.parts import Parts
+from shoal_gateway.redirecting import Redirecting
 from shoal_gateway.stores import MemberStores
 
 REFRESH_SECONDS_MAX = 2.0
@@ -51,6 +52,9 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         node.member(me) as membership,
         background(node.report(membership)),
     ):
+        redirecting = Redirecting(
+            parts.cluster_map, host_id=me.host_id, redirect_clients=config.redirect_clients
+        )
         application = GatewayApplication(
             parts,
             LocalGuard(port=port, hosts=(host, *config.hosts), insecure_anonymous=config.insecure_anonymous),
@@ -58,10 +62,11 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             idle_timeout_seconds=config.idle_timeout_seconds,
             keys=AccessKeys.load(config.s3_key_file) if config.s3_key_file else None,
             region=config.s3_region,
+            redirecting=redirecting,
         )
         started = asyncio.Event()
         server = HttpServer(application, listener, on_started=started.set, fast_lane=config.fast_lane)
-        async with background(stopping(server, stop)):
+        async with background(stopping(server, stop), redirecting.learn_key(node.etcd)):
             running = asyncio.create_task(server.run_until_stopped())
             await started.wait()
             where = {"id": config.id, "address": f"{host}:{port}", "http_url": me.http_url}

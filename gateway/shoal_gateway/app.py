@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from shoal_core.access import Principal
 from shoal_core.errors import ShoalError, TooBusy
 from shoal_core.s3_keys import DEFAULT_REGION, AccessKeys
 from shoal_core.telemetry import get_logger, request_id
@@ -21,6 +22,7 @@ from shoal_gateway.guard import LocalGuard
 from shoal_gateway.lane.lane import FastLane
 from shoal_gateway.metrics import IN_FLIGHT, LaneTally, count
 from shoal_gateway.parts import Parts
+from shoal_gateway.redirecting import Redirecting, take_query
 from shoal_gateway.rest.buckets import add_bucket_routes
 from shoal_gateway.rest.cluster import add_cluster_routes
 from shoal_gateway.rest.errors import answer_to
@@ -44,10 +46,12 @@ class GatewayApplication:
         idle_timeout_seconds: float,
         keys: AccessKeys | None = None,
         region: str = DEFAULT_REGION,
+        redirecting: Redirecting | None = None,
     ) -> None:
         self._parts = parts
         self._guard = guard
-        self._objects = ObjectRoutes(parts)
+        self._redirecting = redirecting or Redirecting(parts.cluster_map, host_id=parts.host_id)
+        self._objects = ObjectRoutes(parts, self._redirecting)
         keys = keys or AccessKeys()
         self.lane = FastLane(parts, guard, keys=keys, region=region)
         self.lane_tally = LaneTally()
@@ -81,12 +85,12 @@ class GatewayApplication:
                 call.principal = self._guard.authenticate(scope)
                 await self.json(call, scope, exchange)
                 return
-            call.query = parse_query(scope["query_string"])
             if surface == "s3":
+                call.query = parse_query(call.raw_query)
                 self._guard.admit(scope)
                 await self.s3(call, scope, exchange)
                 return
-            call.principal = self._guard.authenticate(scope)
+            call.principal = self._caller(call, scope)
             if surface == "objects":
                 await self._objects(call, exchange)
             else:
@@ -94,6 +98,14 @@ class GatewayApplication:
                 await self.rest(scope, exchange.receive, exchange.send)
         finally:
             self.leave()
+
+    def _caller(self, call: Call, scope: Scope) -> Principal:
+        """A redirect proves whom another gateway authenticated, not that this client may talk to us."""
+        token = take_query(call)
+        if token is None:
+            return self._guard.authenticate(scope)
+        self._guard.admit(scope)
+        return self._redirecting.caller(call, token)
 
     @property
     def has_room(self) -> bool:

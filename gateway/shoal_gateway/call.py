@@ -38,6 +38,10 @@ class Call:
     principal: Principal = ANONYMOUS
     bucket: BucketReference | None = None
     object_name: str = ""
+    raw_query: bytes = b""
+    """As sent, but without what a redirect added to it."""
+    redirected: bool = False
+    """Whether another gateway sent the client here, and it proved that."""
 
     @staticmethod
     def of(scope: Scope, *, node: str) -> Call:
@@ -53,6 +57,7 @@ class Call:
             peer=f"{client[0]}:{client[1]}",
             request_id=accepted_request_id(headers.get("x-request-id", "")),
             node=node,
+            raw_query=scope["query_string"],
         )
 
     @property

@@ -34,6 +34,8 @@ class GatewayConfiguration:
     """Read objects of targets on this host from their disks; false sends everything over gRPC."""
     fast_lane: bool = True
     """Answer plain reads at the socket; false sends every request through the whole application."""
+    redirect_clients: bool = False
+    """Send AIStore clients on to the gateway beside an object's owner; they must reach every one at its `http_url`."""
     s3_key_file: Path | None = None
     """The administrator's S3 key, as JSON; without it S3 answers nobody."""
     s3_region: str = DEFAULT_REGION

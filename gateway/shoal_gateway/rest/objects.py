@@ -23,6 +23,7 @@ from shoal_gateway.call import Call, decode_once
 from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, OBJECTS, Route, permission_of, require_built
+from shoal_gateway.redirecting import Redirecting
 from shoal_gateway.rest import uploads
 from shoal_gateway.rest.actions import decode_action
 from shoal_gateway.rest.appending import APPEND_TYPE, AppendRoutes
@@ -68,8 +69,9 @@ UNBUILT_HEADERS = {"ais-pine": "appending to archives"}
 class ObjectRoutes:
     """GET, HEAD, PUT and DELETE of one object; everything else about objects is answered 501."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, redirecting: Redirecting) -> None:
         self._parts = parts
+        self._redirecting = redirecting
         self._handlers: Mapping[str, Callable[[Call, Exchange], Awaitable[None]]] = {
             "GET": self._get,
             "HEAD": self._head,
@@ -95,6 +97,8 @@ class ObjectRoutes:
 
     async def _get(self, call: Call, exchange: Exchange) -> None:
         bucket = await self._resolve(call)
+        if location := self._redirecting.location(call, bucket):
+            return await answer_redirect(location, exchange)
         requested = parse_range(call.headers.get("range"))
         try:
             body = await self._open(bucket, call, requested)
@@ -125,6 +129,8 @@ class ObjectRoutes:
 
     async def _put(self, call: Call, exchange: Exchange) -> None:
         bucket = await self._resolve(call)
+        if location := self._redirecting.location(call, bucket):
+            return await answer_redirect(location, exchange)
         size = announced_size(call)
         checksums = tuple(dict.fromkeys(announced_checksums(call) + content_md5(call)))
         if call.query.get(UPLOAD_ID):
@@ -195,6 +201,12 @@ class ObjectRoutes:
 
 
 NO_CONTENT = (b"content-length", b"0")
+
+
+async def answer_redirect(location: bytes, exchange: Exchange) -> None:
+    """Not AIStore's 301, which clients and caches may keep for ever: the signature ends, and owners change."""
+    headers = [(b"location", location), (b"cache-control", b"no-store"), NO_CONTENT]
+    await exchange.answer(307, headers)
 
 
 async def send_object(body: ObjectBody, exchange: Exchange) -> None:
