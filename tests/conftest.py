@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.cluster import Cluster
+from support.other_host import TwoHosts, can_make_hosts
 from support.real_input import library_files, write_large_file
 
 
@@ -33,6 +34,15 @@ def cluster3() -> Iterator[Cluster]:
     """Three targets. Shared: use buckets of your own, and break nothing."""
     with ExitStack() as stack:
         yield cluster_factory(stack)(targets=3)
+
+
+@pytest.fixture(scope="session")
+def two_hosts() -> Iterator[TwoHosts]:
+    """A target and a gateway on each, which redirect. Shared: use buckets of your own, and break nothing."""
+    if not can_make_hosts():
+        pytest.skip("may make no namespaces here, and so no second host")
+    with TwoHosts() as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ For programs without an event loop, and where a gateway is nearer than the targe
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import quote, urlsplit
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from shoal_client.parallel import RANGE_BYTES
 from shoal_core.errors import (
@@ -58,20 +58,19 @@ class HttpObject:
         self._verify(memory[: self.size])
 
     def _read_share(self, starts: Sequence[int], range_bytes: int, memory: memoryview) -> None:
-        connection = connected(self.endpoint)
+        connections = Connections()
         try:
             for start in starts:
                 end = min(start + range_bytes, self.size)
-                self._read_range(connection, start, memory[start:end])
+                self._read_range(connections, start, memory[start:end])
         except (OSError, HTTPException) as error:
             raise Unavailable(f"{self.endpoint} failed while {self.path} was read: {error}") from error
         finally:
-            connection.close()
+            connections.close()
 
-    def _read_range(self, connection: HTTPConnection, start: int, memory: memoryview) -> None:
+    def _read_range(self, connections: Connections, start: int, memory: memoryview) -> None:
         headers = {"Range": f"bytes={start}-{start + len(memory) - 1}", "If-Match": f'"{self.etag}"'}
-        connection.request("GET", self.path, headers=headers)
-        response = connection.getresponse()
+        response = connections.get(self.endpoint, self.path, headers)
         if response.status != HTTPStatus.PARTIAL_CONTENT:
             raise error_of(response.status, self.path)
         done = 0
@@ -90,6 +89,34 @@ class HttpObject:
             raise ChecksumMismatch(
                 f"what was read of {self.path} fails its {self.checksum_type} checksum: read it again"
             )
+
+
+class Connections:
+    """Of one worker: to the gateway that it asks, and to the one beside the object if the first sends it there."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, HTTPConnection] = {}
+
+    def get(self, endpoint: str, target: str, headers: Mapping[str, str]) -> HTTPResponse:
+        """Every range is asked at `endpoint` first: the redirect of one soon ends."""
+        response = self._ask(endpoint, target, headers)
+        if response.status != HTTPStatus.TEMPORARY_REDIRECT:
+            return response
+        response.read()
+        location = urlsplit(response.headers.get("Location", ""))
+        beside = urlunsplit(("", "", location.path, location.query, ""))
+        return self._ask(f"{location.scheme}://{location.netloc}", beside, headers)
+
+    def close(self) -> None:
+        for connection in self._kept.values():
+            connection.close()
+
+    def _ask(self, endpoint: str, target: str, headers: Mapping[str, str]) -> HTTPResponse:
+        if endpoint not in self._kept:
+            self._kept[endpoint] = connected(endpoint)
+        connection = self._kept[endpoint]
+        connection.request("GET", target, headers=dict(headers))
+        return connection.getresponse()
 
 
 def look_up(endpoint: str, bucket: str, name: str) -> HttpObject:

@@ -1,4 +1,4 @@
-"""The shared clusters, of one target and of three, as the official SDK sees them."""
+"""The shared clusters as the official SDK sees them: one target, three, and two hosts that redirect to each other."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from tenacity import Retrying, stop_after_attempt
 from urllib3.util.retry import Retry
 
 from support.cluster import Cluster
+from support.other_host import TwoHosts
 
 NUMBERS = itertools.count()
 
 
-@pytest.fixture(params=["cluster", "cluster3"], ids=["one-target", "three-targets"])
+@pytest.fixture(params=["cluster", "cluster3", "two_hosts"], ids=["one-target", "three-targets", "two-hosts"])
 def endpoint(request: pytest.FixtureRequest) -> str:
     cluster = request.getfixturevalue(request.param)
-    assert isinstance(cluster, Cluster)
+    assert isinstance(cluster, Cluster | TwoHosts)
     return cluster.endpoint
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -31,8 +32,15 @@ class NodeProcess:
         self._command = [sys.executable, "-m", module, "--config", str(config)]
         self._ready_file = ready_file
         self._log = log
+        self._foreign = False
         self.process: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, str] = {}
+
+    def on_host(self, prefix: Sequence[str]) -> NodeProcess:
+        """Started by these words in front of its own; what they start knows itself by another process id."""
+        self._command = [*prefix, *self._command]
+        self._foreign = bool(prefix)
+        return self
 
     def start(self) -> NodeProcess:
         self.launch()
@@ -78,7 +86,7 @@ class NodeProcess:
             self.ready = json.loads(self._ready_file.read_text())
         except FileNotFoundError:
             return False
-        return int(self.ready["pid"]) == self.process.pid
+        return self._foreign or int(self.ready["pid"]) == self.process.pid
 
 
 @dataclass
@@ -126,6 +134,9 @@ class Nodes:
         for mountpath in mountpaths:
             Path(mountpath["path"]).mkdir(parents=True, exist_ok=True)
         return self._node("shoal_target", "target", member_id, {**defaults, **settings})
+
+    def gateway(self, member_id: str = "g1", **settings: object) -> NodeProcess:
+        return self._node("shoal_gateway", "gateway", member_id, {"address": "127.0.0.1:0", **settings})
 
     def channel_to(self, address: str) -> grpc.aio.Channel:
         """What a plain stub in any language needs: an address and the authority's certificate."""

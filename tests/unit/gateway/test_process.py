@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from support.node import NodeProcess, Nodes
-
-
-def gateway(nodes: Nodes, member_id: str, **settings: object) -> NodeProcess:
-    return nodes._node("shoal_gateway", "gateway", member_id, {"address": "127.0.0.1:0", **settings})
+from support.node import Nodes
 
 
 @pytest.fixture
@@ -25,7 +21,7 @@ def idle_nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 def test_a_taken_port_is_one_sentence(idle_nodes: Nodes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = gateway(idle_nodes, "g1", address=f"127.0.0.1:{taken.getsockname()[1]}")
+        process = idle_nodes.gateway("g1", address=f"127.0.0.1:{taken.getsockname()[1]}")
         process.launch()
         assert process.exit_code() == 2
     assert process.log().startswith("shoal-gateway: cannot listen on 127.0.0.1:")
@@ -41,7 +37,7 @@ def test_a_taken_port_is_one_sentence(idle_nodes: Nodes) -> None:
     ],
 )
 def test_a_wrong_setting_is_one_sentence(idle_nodes: Nodes, settings: dict[str, object], words: str) -> None:
-    process = gateway(idle_nodes, "g1", **settings)
+    process = idle_nodes.gateway("g1", **settings)
     process.launch()
     assert process.exit_code() == 2
     assert words in process.log()
@@ -51,7 +47,7 @@ def test_a_wrong_setting_is_one_sentence(idle_nodes: Nodes, settings: dict[str, 
 def test_beyond_loopback_it_needs_the_word_insecure(idle_nodes: Nodes) -> None:
     idle_nodes.etcd.start()
     # Not among the names of loopback, but all the same an address of it: tests stay on this host.
-    process = gateway(idle_nodes, "g1", address="127.1:0", insecure_anonymous=True).start()
+    process = idle_nodes.gateway("g1", address="127.1:0", insecure_anonymous=True).start()
     url = f"{process.ready['http_url']}/v1/buckets"
     assert requests.get(url, timeout=10).json() == []
     assert requests.get(url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
@@ -60,7 +56,7 @@ def test_beyond_loopback_it_needs_the_word_insecure(idle_nodes: Nodes) -> None:
 
 def test_a_gateway_without_a_target_serves_and_stops_cleanly(idle_nodes: Nodes) -> None:
     idle_nodes.etcd.start()
-    process = gateway(idle_nodes, "g1").start()
+    process = idle_nodes.gateway("g1").start()
     url = process.ready["http_url"]
     assert requests.get(f"{url}/v1/health", timeout=10).status_code == 503
     assert requests.get(f"{url}/v1/buckets", timeout=10).json() == []
@@ -72,8 +68,8 @@ def test_a_gateway_without_a_target_serves_and_stops_cleanly(idle_nodes: Nodes) 
 
 def test_two_workers_share_a_port_and_one_goes_on_without_the_other(idle_nodes: Nodes) -> None:
     idle_nodes.etcd.start()
-    first = gateway(idle_nodes, "g1").start()
-    second = gateway(idle_nodes, "g2", address=first.ready["address"]).start()
+    first = idle_nodes.gateway("g1").start()
+    second = idle_nodes.gateway("g2", address=first.ready["address"]).start()
     assert first.stop() == 0
     for _ in range(5):
         assert requests.get(f"{second.ready['http_url']}/v1/buckets", timeout=10).status_code == 200
