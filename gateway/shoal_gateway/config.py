@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal_core.config import load_configuration
+from shoal_core.errors import ConfigurationError
 from shoal_core.s3_keys import DEFAULT_REGION
 
 ENVIRONMENT_PREFIX = "SHOAL_GATEWAY"
+WILDCARDS = ("0.0.0.0", "[::]")
+"""Addresses to listen at, but not to connect to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,13 @@ class GatewayConfiguration:
     """How long a client may neither send nor take anything within a request."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
+
+    def __post_init__(self) -> None:
+        if self.redirect_clients and self.address.rpartition(":")[0] in WILDCARDS:
+            raise ConfigurationError(
+                f"redirect_clients sends clients to this gateway at {self.address}, which no client can reach: "
+                "set address to a name that clients resolve"
+            )
 
     @staticmethod
     def load(path: Path) -> GatewayConfiguration:

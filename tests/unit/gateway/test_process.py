@@ -33,6 +33,7 @@ def test_a_taken_port_is_one_sentence(idle_nodes: Nodes) -> None:
     [
         ({"adress": "127.0.0.1:0"}, "address"),
         ({"address": "0.0.0.0:0"}, "loopback"),
+        ({"address": "0.0.0.0:0", "redirect_clients": True}, "redirect_clients"),
         ({"requests_max": "x"}, "requests_max"),
     ],
 )
