@@ -1,4 +1,4 @@
-"""One command: Shoal, SeaweedFS and nginx in turn on the same work, in one run; prints a table.
+"""One command: Shoal, SeaweedFS, rclone and nginx in turn on the same work, in one run; prints a table.
 
 python -m shoal_bench [--quick] [--only shoal] [--folder DIR] [--output FILE]
 """
@@ -21,7 +21,7 @@ from shoal_bench.report import (
     table,
     written_mib_per_second,
 )
-from shoal_bench.systems import Running, missing_commands, nginx, seaweedfs, shoal
+from shoal_bench.systems import Running, missing_commands, nginx, rclone, seaweedfs, shoal
 from shoal_bench.work import Scale, make_files, measure, measure_reads
 
 Rows = dict[str, dict[str, Measured]]
@@ -75,6 +75,8 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
         collect(rows, running, measure_reads(running, scale, folder))
     if only is None:
         with seaweedfs(folder / "seaweedfs") as running:
+            collect(rows, running, measure(running, scale, folder))
+        with rclone(folder / "rclone") as running:
             collect(rows, running, measure(running, scale, folder))
         make_files(folder / "nginx" / "root", scale)
         with nginx(folder / "nginx") as running:

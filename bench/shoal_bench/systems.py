@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import which
 
@@ -33,8 +34,10 @@ class Running:
     pid: int
     rest: bool = False
     """Whether it has AIStore's REST API too."""
-    unsynced_bucket: Callable[[str], None] | None = None
-    """Makes a bucket one whose writes are not synced; None where no write is, or all are."""
+    lists: bool = True
+    """Whether a listing of many names comes to an end in reasonable time."""
+    set_properties: Callable[[str, Mapping[str, str]], None] | None = None
+    """Gives a bucket properties of ours; None where there are none."""
 
     def cpu(self) -> float:
         return cpu_seconds(self.pid)
@@ -55,11 +58,13 @@ def shoal(folder: Path, *, local_reads: bool = True) -> Iterator[Running]:
             environment["AWS_REGION"],
         )
         name = "shoal" if local_reads else "shoal, remote owner"
-        yield Running(name, signer, process.pid, True, lambda bucket: without_syncs(signer.endpoint, bucket))
+        yield Running(
+            name, signer, process.pid, rest=True, set_properties=partial(set_properties, signer.endpoint)
+        )
 
 
-def without_syncs(endpoint: str, bucket: str) -> None:
-    message = {"action": "set-bprops", "value": {"shoal": {"durability": "os"}}}
+def set_properties(endpoint: str, bucket: str, properties: Mapping[str, str]) -> None:
+    message = {"action": "set-bprops", "value": {"shoal": dict(properties)}}
     url, body = f"{endpoint}/v1/buckets/{bucket}", json.dumps(message).encode()
     urllib.request.urlopen(urllib.request.Request(url, data=body, method="PATCH")).close()
 
@@ -100,6 +105,21 @@ def seaweedfs(folder: Path) -> Iterator[Running]:
         yield Running("seaweedfs", signer, process.pid)
 
 
+@contextmanager
+def rclone(folder: Path) -> Iterator[Running]:
+    """`rclone serve s3` over a folder. It does not sync, and walks the whole bucket for every page of a list."""
+    (folder / "root").mkdir(parents=True)
+    port = free_ports(1)[0]
+    command = [
+        str(COMMANDS / "rclone"), "serve", "s3", f"--addr=127.0.0.1:{port}", f"--auth-key={'K' * 20},{'S' * 40}",
+        "--config=/dev/null", f":local:{folder}/root",
+    ]  # fmt: skip
+    with started(command, folder.parent / "rclone.log") as process:
+        signer = Signer(f"http://127.0.0.1:{port}", "K" * 20, "S" * 40, "us-east-1")
+        wait_until(lambda: answers(signer.endpoint), "rclone serves")
+        yield Running("rclone", signer, process.pid, lists=False)
+
+
 CONFIGURATION = """
 daemon off; worker_processes auto; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -128,7 +148,7 @@ def nginx(folder: Path) -> Iterator[Running]:
 
 def missing_commands() -> list[str]:
     places = {"wrk": which("wrk"), "nginx": which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")}
-    places["weed"] = which("weed", path=str(COMMANDS))
+    places |= {name: which(name, path=str(COMMANDS)) for name in ("weed", "rclone")}
     return [name for name, place in places.items() if place is None]
 
 

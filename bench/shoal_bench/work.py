@@ -14,7 +14,12 @@ from shoal_bench.load import Load, Measured, list_all
 from shoal_bench.presign import Plain, Signer
 from shoal_bench.systems import Running
 
-BUCKET, UNSYNCED = "bench", "bench-unsynced"
+BUCKET = "bench"
+VARIANTS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("not synced", {"durability": "os"}),
+    ("not synced, no MD5", {"durability": "os", "s3_etag": "fast"}),
+)
+"""How large objects are written a second time, where buckets have these properties."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Scale:
 MANY_CONNECTIONS = 64
 """For the smallest objects a second time: groups of writes are what makes durable ones cheap."""
 LARGE_BYTES = 1 << 20
-"""From here on writes are measured a second time without syncs."""
+"""From here on writes are measured in each variant too."""
 
 
 def names(size: Size, kind: str, *, bucket: str = BUCKET) -> list[str]:
@@ -91,15 +96,18 @@ def measure(system: Running, scale: Scale, folder: Path) -> Iterator[tuple[str, 
         fill_with(system, size, "get")
         yield from read_rows(system, size, scale, folder)
         yield from write_rows(system, size, scale, folder)
-    if system.unsynced_bucket is not None:
-        create_bucket(system, UNSYNCED)
-        system.unsynced_bucket(UNSYNCED)
-        for size in scale.sizes:
-            if size.bytes >= LARGE_BYTES:
-                yield from write_rows(system, size, scale, folder, bucket=UNSYNCED)
-    # Whatever a duration allowed to be written, the list shall have the same names everywhere.
-    fill_with(system, scale.sizes[0], "put")
-    yield "LIST", list_all(system.signer, BUCKET, cpu=system.cpu)
+    if system.set_properties is not None:
+        for number, (variant, properties) in enumerate(VARIANTS):
+            bucket = f"{BUCKET}-{number}"
+            create_bucket(system, bucket)
+            system.set_properties(bucket, properties)
+            for size in scale.sizes:
+                if size.bytes >= LARGE_BYTES:
+                    yield from write_rows(system, size, scale, folder, bucket=bucket, variant=f", {variant}")
+    if system.lists:
+        # Whatever a duration allowed to be written, the list shall have the same names everywhere.
+        fill_with(system, scale.sizes[0], "put")
+        yield "LIST", list_all(system.signer, BUCKET, cpu=system.cpu)
 
 
 def create_bucket(system: Running, bucket: str) -> None:
@@ -121,7 +129,7 @@ def read_rows(system: Running, size: Size, scale: Scale, folder: Path) -> Iterat
 
 
 def write_rows(
-    system: Running, size: Size, scale: Scale, folder: Path, *, bucket: str = BUCKET
+    system: Running, size: Size, scale: Scale, folder: Path, *, bucket: str = BUCKET, variant: str = ""
 ) -> Iterator[tuple[str, Measured]]:
     more = [MANY_CONNECTIONS] if size == scale.sizes[0] else []
     for door in doors_of(system):
@@ -131,8 +139,7 @@ def write_rows(
             work = f"{door.prefix}PUT {size.label}" + (
                 f", {connections} connections" if connections in more else ""
             )
-            work += ", not synced" if bucket == UNSYNCED else ""
-            yield work, load.median(system.signer.endpoint, folder, cpu=system.cpu)
+            yield work + variant, load.median(system.signer.endpoint, folder, cpu=system.cpu)
 
 
 def measure_reads(system: Running, scale: Scale, folder: Path) -> Iterator[tuple[str, Measured]]:
