@@ -1,14 +1,15 @@
-"""`shoal bucket create|ls|rm`."""
+"""`shoal bucket create|ls|set|rm`."""
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from shoal_cli.connection import DEFAULT_ADDRESS, EXIT_FAILED, CaOption, GrpcOption, run
+from shoal_cli.connection import DEFAULT_ADDRESS, EXIT_FAILED, EXIT_USAGE, CaOption, GrpcOption, run
 from shoal_cli.location import Location
 from shoal_cli.output import (
     Format,
@@ -53,30 +54,55 @@ class S3Etag(StrEnum):
     fast = "fast"
 
 
+SIZE = re.compile(r"([0-9]{1,15})([KMGT]iB)?")
+SIZE_UNITS = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Raises typer.BadParameter."""
+    if (match := SIZE.fullmatch(text)) is None:
+        raise typer.BadParameter(f"{text!r} is no size: give bytes, or a number with KiB, MiB, GiB or TiB")
+    return int(match[1]) * SIZE_UNITS[match[2]]
+
+
+DurabilityOption = Annotated[
+    Durability | None, typer.Option(help="`fsync`: acknowledged bytes survive power loss. `os`: faster.")
+]
+VerifyOption = Annotated[
+    Verification | None, typer.Option(help="Check stored bytes once a day (`window`) or on every read.")
+]
+ChecksumOption = Annotated[ChecksumType | None, typer.Option(help="The checksum kept with every object.")]
+S3EtagOption = Annotated[
+    S3Etag | None,
+    typer.Option(help="Etag of what comes through S3. `fast`: XXH3, which is no MD5 and costs far less."),
+]
+ChunkAboveOption = Annotated[
+    int | None,
+    typer.Option(parser=parse_size, metavar="SIZE", help="Larger objects are stored in chunks; 0: none."),
+]
+ChunkSizeOption = Annotated[
+    int | None, typer.Option(parser=parse_size, metavar="SIZE", help="Of each chunk, 1MiB to 5GiB.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add `bucket` with its commands."""
     commands = typer.Typer(no_args_is_help=True, help="Make, list and remove buckets.")
     commands.command("create")(create)
     commands.command("ls")(ls)
+    commands.command("set")(set_properties)
     commands.command("rm")(rm)
     app.add_typer(commands, name="bucket")
 
 
 def create(
     bucket: BucketArgument,
-    durability: Annotated[
-        Durability, typer.Option(help="`fsync`: acknowledged bytes survive power loss. `os`: faster.")
-    ] = Durability.fsync,
-    verify: Annotated[
-        Verification, typer.Option(help="Check stored bytes once a day (`window`) or on every read.")
-    ] = Verification.window,
-    checksum: Annotated[
-        ChecksumType, typer.Option(help="The checksum kept with every object.")
-    ] = ChecksumType.xxhash2,
-    s3_etag: Annotated[
-        S3Etag,
-        typer.Option(help="Etag of what comes through S3. `fast`: XXH3, which is no MD5 and costs far less."),
-    ] = S3Etag.md5,
+    durability: DurabilityOption = None,
+    verify: VerifyOption = None,
+    checksum: ChecksumOption = None,
+    s3_etag: S3EtagOption = None,
+    chunk_above: ChunkAboveOption = None,
+    chunk_size: ChunkSizeOption = None,
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="An existing bucket is no error; it is left as it is.")
     ] = False,
@@ -86,10 +112,7 @@ def create(
 ) -> None:
     """Make a bucket."""
     properties = BucketProperties(
-        durability=durability.value,
-        verify=verify.value,
-        checksum_type=checksum.value,
-        s3_etag=s3_etag.value,
+        **properties_given(durability, verify, checksum, s3_etag, chunk_above, chunk_size)
     )
 
     async def action(client: ShoalClient) -> None:
@@ -105,6 +128,54 @@ def create(
             print_line(str(made.reference))
 
     run(action, grpc=grpc, ca=ca)
+
+
+def set_properties(
+    bucket: BucketArgument,
+    durability: DurabilityOption = None,
+    verify: VerifyOption = None,
+    checksum: ChecksumOption = None,
+    s3_etag: S3EtagOption = None,
+    chunk_above: ChunkAboveOption = None,
+    chunk_size: ChunkSizeOption = None,
+    output: OutputOption = Format.text,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """Change a bucket's properties. Objects that are there already stay as they were written."""
+    changes = properties_given(durability, verify, checksum, s3_etag, chunk_above, chunk_size)
+    if not changes:
+        complain("nothing to set: give at least one property, see --help")
+        raise typer.Exit(EXIT_USAGE)
+
+    async def action(client: ShoalClient) -> None:
+        changed = await client.update_bucket(bucket, **changes)
+        if output is Format.json:
+            print_json(bucket_document(changed))
+        else:
+            print_line(bucket_line(changed))
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def properties_given(
+    durability: Durability | None,
+    verify: Verification | None,
+    checksum: ChecksumType | None,
+    s3_etag: S3Etag | None,
+    chunk_above: int | None,
+    chunk_size: int | None,
+) -> dict[str, Any]:
+    """Fields of BucketProperties, those that were not given left out."""
+    given = {
+        "durability": durability and durability.value,
+        "verify": verify and verify.value,
+        "checksum_type": checksum and checksum.value,
+        "s3_etag": s3_etag and s3_etag.value,
+        "chunk_above_bytes": chunk_above,
+        "chunk_bytes": chunk_size,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def ls(

@@ -59,6 +59,8 @@ def bucket_document(bucket: Bucket) -> dict[str, JsonValue]:
         "checksum_type": properties.checksum_type,
         "versioning": properties.versioning,
         "s3_etag": properties.s3_etag,
+        "chunk_above_bytes": properties.chunk_above_bytes,
+        "chunk_bytes": properties.chunk_bytes,
     }
 
 

@@ -10,6 +10,7 @@ async with ShoalClient.connect("127.0.0.1:51081", ca=Path("ca.pem")) as client:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -21,6 +22,7 @@ from shoal.bucket.v1.bucket_pb2 import (
     DeleteBucketRequest,
     GetBucketRequest,
     ListBucketsRequest,
+    UpdateBucketRequest,
 )
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
 from shoal_client.bucket import BucketClient
@@ -125,6 +127,19 @@ class ShoalClient:
             properties=messages.bucket_properties_to_message(properties or BucketProperties()),
         )
         response = await self._changed(self._buckets.CreateBucket, request)
+        return self._remembered(messages.bucket_from_message(response.bucket))
+
+    async def update_bucket(self, bucket: str | BucketReference, **changes: str | int | bool) -> Bucket:
+        """Set the properties (fields of BucketProperties) that are named. Raises BucketNotFound, InvalidArgument, and
+        Conflict when somebody else changed them meanwhile."""
+        current = await self.resolve(as_reference(bucket), fresh=True)
+        properties = replace(current.properties, **changes)  # type: ignore[arg-type]  # the server checks them
+        request = UpdateBucketRequest(
+            bucket=messages.bucket_reference_to_message(current.reference),
+            properties=messages.bucket_properties_to_message(properties),
+            expected_generation=current.generation,
+        )
+        response = await self._changed(self._buckets.UpdateBucket, request)
         return self._remembered(messages.bucket_from_message(response.bucket))
 
     async def delete_bucket(self, bucket: str | BucketReference) -> str:
