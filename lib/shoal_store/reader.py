@@ -98,7 +98,7 @@ class StoreReader:
             return ReadyObject(record, location, wanted, part)
         if bucket.properties.verify == "always":
             return None
-        files = self._ready_files(record, start, length)
+        files = self._ready_files(record, start, length) if length else []
         return None if files is None else ReadyObject(record, location, wanted, b"", files)
 
     def _ready_files(self, record: Record, start: int, length: int) -> list[FileRange] | None:

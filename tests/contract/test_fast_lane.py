@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from shoal_core.access import LOCAL_ADMINISTRATOR, Permission
+from shoal_core.multipart import Completion, PartChoice
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, PutRequest, RangeRequest
 from shoal_gateway.parts import Parts
 from shoal_store.engine import Engine
 from shoal_store.ready import close_files, is_cached
 from support.engines import commit_of, get, in_pieces, put, running_engine
-from support.lane_doors import door, outcome, parts_of
+from support.lane_doors import connection, door, outcome, parts_of
 from support.lane_requests import Generator
 from support.memory_buckets import MemoryBuckets
 from support.waiting import eventually
@@ -199,6 +200,21 @@ async def test_a_file_that_became_shorter_is_a_cut_answer(parts: Parts, tmp_path
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await body_of(reader)
         writer.close()
+
+
+async def test_an_object_of_one_empty_part_is_answered(engine: Engine, parts: Parts) -> None:
+    bucket = parts.buckets.known(
+        BucketReference("lane"), permission=Permission.GET, principal=LOCAL_ADMINISTRATOR
+    )
+    assert bucket is not None
+    upload = await engine.store.begin_upload(bucket, PutRequest("small"))
+    part = await engine.store.put_part(bucket, upload.id, 1, PutRequest("small"), in_pieces(b""))
+    await engine.store.complete_upload(bucket, "small", upload.id, Completion([PartChoice(1, part.etag)]))
+    async with door(parts) as fast, connection(fast) as (reader, writer):
+        for taken in (1, 2):
+            writer.write(GET_SMALL)
+            assert await body_of(reader) == b""
+            assert fast.lane.taken == taken
 
 
 async def test_what_was_not_read_yet_is_verified_on_the_ordinary_path(engine: Engine, parts: Parts) -> None:

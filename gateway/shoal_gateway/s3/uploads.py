@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from shoal_core.errors import UploadNotFound
-from shoal_core.multipart import PARTS_MAX, Completion, PartInfo, UploadInfo, UploadQuery
+from shoal_core.multipart import PARTS_MAX, Completion, PartInfo
 from shoal_core.objects import Bucket, PutRequest
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import parse_preconditions, parse_range
@@ -23,7 +23,7 @@ from shoal_gateway.s3.completing import (
 )
 from shoal_gateway.s3.copying import SOURCE, open_source
 from shoal_gateway.s3.errors import S3Error
-from shoal_gateway.s3.listing import TextWriter, text_writer
+from shoal_gateway.s3.listing import text_writer
 from shoal_gateway.s3.object_headers import (
     checksum_headers,
     checksum_leaves,
@@ -34,9 +34,9 @@ from shoal_gateway.s3.object_headers import (
 from shoal_gateway.s3.objects import checked_key
 from shoal_gateway.s3.part_reads import part_number
 from shoal_gateway.s3.requests import S3Request
+from shoal_gateway.s3.upload_listing import algorithm_leaves, listed_uploads
 from shoal_gateway.s3.xml import document, element, leaf, leaves, parse
 
-UPLOADS_MAX = 1000
 PARTS_PAGE_MAX = 1000
 
 
@@ -134,30 +134,7 @@ class UploadOperations:
         await answer_xml(request, body)
 
     async def list_uploads(self, bucket: Bucket, request: S3Request) -> None:
-        if request.parameter("delimiter"):
-            raise S3Error("NotImplemented", "ListMultipartUploads with a delimiter is not implemented yet.")
-        limit = request.number("max-uploads", default=UPLOADS_MAX, largest=UPLOADS_MAX)
-        query = UploadQuery(
-            request.parameter("prefix"),
-            request.parameter("key-marker"),
-            request.parameter("upload-id-marker"),
-            max(limit, 1),
-        )
-        page = await self._store.list_uploads(bucket, query)
-        shown = page.uploads[:limit]
-        more = page.more or len(page.uploads) > limit
-        text = text_writer(request)
-        last = shown[-1] if shown and more else None
-        body = document(
-            "ListMultipartUploadsResult",
-            leaves([("Bucket", request.bucket), ("KeyMarker", text(query.after_name))]),
-            leaves([("UploadIdMarker", query.after_id), ("Prefix", text(query.prefix))]),
-            leaves([("NextKeyMarker", text(last.name)), ("NextUploadIdMarker", last.id)] if last else []),
-            leaf("EncodingType", "url") if request.parameter("encoding-type") else "",
-            leaves([("MaxUploads", limit), ("IsTruncated", str(more).lower())]),
-            *(element("Upload", upload_leaves(upload, text)) for upload in shown),
-        )
-        await answer_xml(request, body)
+        await answer_xml(request, await listed_uploads(self._store, bucket, request))
 
     async def _put_part(
         self, bucket: Bucket, request: S3Request, put: PutRequest, body: AsyncIterator[bytes]
@@ -188,22 +165,6 @@ def part_leaves(part: PartInfo) -> str:
     return leaves([*pairs, ("ETag", f'"{part.etag}"'), ("Size", part.size)]) + checksum_leaves(
         without_type(part.headers)
     )
-
-
-def upload_leaves(upload: UploadInfo, text: TextWriter) -> str:
-    return (
-        leaves([("Key", text(upload.name)), ("UploadId", upload.id)])
-        + element("Initiator", leaf("ID", "shoal"), leaf("DisplayName", "shoal"))
-        + OWNER
-        + leaves([("StorageClass", "STANDARD"), ("Initiated", timestamp(upload.created_ns))])
-        + algorithm_leaves(upload)
-    )
-
-
-def algorithm_leaves(upload: UploadInfo) -> str:
-    """How the object will be checked, if the upload was begun with that."""
-    names = {ALGORITHM: "ChecksumAlgorithm", TYPE: "ChecksumType"}
-    return leaves([(names[name], upload.headers[name]) for name in names if name in upload.headers])
 
 
 def without_type(headers: Mapping[str, str]) -> Mapping[str, str]:
