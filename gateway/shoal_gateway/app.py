@@ -31,6 +31,7 @@ from shoal_gateway.s3.face import S3Face, is_s3, s3_failure
 from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_failure
 
 ABORT_KEY = "shoal.abort"
+TAKE_BODY_KEY = "shoal.take_body"
 """Where our HTTP protocol puts a function that cuts the connection."""
 
 
@@ -67,7 +68,13 @@ class GatewayApplication:
         began = time.perf_counter()
         call = Call.of(scope, node=self._parts.node_id)
         request_id.set(call.request_id)
-        exchange = Exchange(call, receive, send, idle_timeout_seconds=self.idle_timeout_seconds)
+        exchange = Exchange(
+            call,
+            receive,
+            send,
+            idle_timeout_seconds=self.idle_timeout_seconds,
+            take_body=scope.get(TAKE_BODY_KEY),
+        )
         surface = surface_of(call.raw_path)
         try:
             await self._serve(call, scope, exchange, surface)

@@ -7,15 +7,18 @@ slot, an open object or a half-written file for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.types import Message, Receive, Send
 
 from shoal_core.errors import SizeMismatch
 from shoal_gateway.call import Call
+from shoal_gateway.large_body import LargeBody
 from shoal_gateway.rest.errors import RequestTimedOut
 
 Headers = list[tuple[bytes, bytes]]
+TakeBody = Callable[[], LargeBody | None]
+"""None: not now; what is there comes by ASGI's `receive`."""
 
 
 class ClientGone(SizeMismatch):
@@ -25,7 +28,15 @@ class ClientGone(SizeMismatch):
 class Exchange:
     """ASGI's `receive` and `send` with deadlines, and a memory of what was answered so far."""
 
-    def __init__(self, call: Call, receive: Receive, send: Send, *, idle_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        call: Call,
+        receive: Receive,
+        send: Send,
+        *,
+        idle_timeout_seconds: float,
+        take_body: TakeBody | None = None,
+    ) -> None:
         self.call = call
         self.started = False
         self.status = 0
@@ -34,6 +45,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._idle_timeout_seconds = idle_timeout_seconds
+        self._take_body = take_body
         self._expects_continue = call.headers.get("expect", "").lower() == "100-continue"
 
     async def receive(self) -> Message:
@@ -42,9 +54,7 @@ class Exchange:
             async with asyncio.timeout(self._idle_timeout_seconds):
                 return await self._receive()
         except TimeoutError as error:
-            raise RequestTimedOut(
-                f"nothing came for {self._idle_timeout_seconds:g} s: send the body without such pauses"
-            ) from error
+            raise self._timed_out() from error
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -64,13 +74,35 @@ class Exchange:
     async def body(self) -> AsyncIterator[bytes]:
         """The request's body as it arrives. Raises ClientGone when the connection ends first."""
         while True:
+            if self._take_body is not None and (large := self._take_body()) is not None:
+                async for piece in self._pieces(large):
+                    yield piece
+                return
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                raise ClientGone("the connection ended before the body was complete: nothing was stored")
+                raise client_gone()
             if piece := message.get("body", b""):
                 yield piece
             if not message.get("more_body", False):
                 return
+
+    async def _pieces(self, large: LargeBody) -> AsyncIterator[bytes]:
+        try:
+            while large.left:
+                try:
+                    piece = await large.receive(idle_timeout_seconds=self._idle_timeout_seconds)
+                except TimeoutError as error:
+                    raise self._timed_out() from error
+                if not piece:
+                    raise client_gone()
+                yield piece
+        finally:
+            large.close()
+
+    def _timed_out(self) -> RequestTimedOut:
+        return RequestTimedOut(
+            f"nothing came for {self._idle_timeout_seconds:g} s: send the body without such pauses"
+        )
 
     async def start(self, status: int, headers: Headers) -> None:
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -86,3 +118,7 @@ class Exchange:
         """Returns when the client has gone (or the answer is complete)."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def client_gone() -> ClientGone:
+    return ClientGone("the connection ended before the body was complete: nothing was stored")

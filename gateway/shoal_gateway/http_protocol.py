@@ -1,12 +1,16 @@
-"""uvicorn's HTTP protocol, with limits on slow and endless headers and a way to cut a connection."""
+"""uvicorn's HTTP protocol, with limits on slow and endless headers, and ways to cut a connection and to take a body."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shoal_gateway.app import ABORT_KEY
+from shoal_gateway.app import ABORT_KEY, TAKE_BODY_KEY
+from shoal_gateway.large_body import LARGE_BYTES_MIN, LargeBody
 
 HEADER_SECONDS_MAX = 20.0
 HEADER_BYTES_MAX = 64 << 10
@@ -23,6 +27,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _header_timer: asyncio.TimerHandle | None = None
     _in_headers = False
     _header_bytes = 0
+    _body_left = 0
+    """Of the request that the parser is in; never more than is still to come."""
+    _large_body: LargeBody | None = None
+    """While it is there, the parser gets nothing."""
+    _unread = 0
+    """Bytes of a large body that nobody wants any more."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -30,9 +40,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm_header_timer()
+        if self._large_body is not None:
+            self._large_body.lose()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._unread and not (data := self._after_unread(data)):
+            return
+        assert self._large_body is None, "the transport is paused while somebody else reads the connection"
         was_in_headers = self._in_headers
         super().data_received(data)
         if self.transport.is_closing():
@@ -61,7 +76,55 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._disarm_header_timer()
+        self._body_left = announced_length(self.headers)
+        if self._body_left >= LARGE_BYTES_MIN and not self.parser.should_upgrade():
+            self.scope[TAKE_BODY_KEY] = partial(self._take_body, self.scope)  # type: ignore[literal-required]  # ours
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_left -= len(body)
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        if self._large_body is not None:
+            self._large_body.close()
+        super().on_response_complete()
+
+    def _take_body(self, scope: Any) -> LargeBody | None:
+        """What is still to come of this request's body, if that is worth it and nothing waits to be taken before it."""
+        cycle = self.cycle
+        connection = self.transport.get_extra_info("socket")
+        if (
+            cycle.scope is not scope
+            or cycle.body
+            or cycle.waiting_for_100_continue
+            or self._body_left < LARGE_BYTES_MIN
+            or self._large_body is not None
+            or self.transport.is_closing()
+            or connection is None
+            or self.transport.get_extra_info("sslcontext") is not None
+        ):
+            return None
+        self.flow.pause_reading()
+        self._large_body = LargeBody(
+            connection.fileno(), self._body_left, on_close=self._on_large_body_closed
+        )
+        return self._large_body
+
+    def _on_large_body_closed(self) -> None:
+        """The parser has not seen the end of the request, so the next one gets a new parser."""
+        assert self._large_body is not None
+        self._unread, self._large_body, self._body_left = self._large_body.left, None, 0
+        self.cycle.more_body = self._unread > 0
+        if not self.transport.is_closing():
+            self.parser = new_parser(self)
+            self.flow.resume_reading()
+
+    def _after_unread(self, data: bytes) -> bytes:
+        rest = data[self._unread :]
+        self._unread -= len(data) - len(rest)
+        self.cycle.more_body = self._unread > 0
+        return rest
 
     def _arm_header_timer(self) -> None:
         if self._header_timer is None:
@@ -79,3 +142,18 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def _refuse_headers(self) -> None:
         self.transport.write(STATUS_LINE[431] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
         self.transport.close()
+
+
+def announced_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """0 when there is none. The parser has refused what is ambiguous, or no number."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return 0
+
+
+def new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
+    """As uvicorn makes its first."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser

@@ -17,7 +17,11 @@ T = TypeVar("T")
 
 async def in_thread(function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
     """As `asyncio.to_thread`, but nothing runs any more when this returns or raises, be it CancelledError."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
+    return await ended(asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named)))
+
+
+async def ended(work: asyncio.Future[T]) -> T:
+    """The result of work in a thread that began before."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -25,3 +29,23 @@ async def in_thread(function: Callable[P, T], /, *arguments: P.args, **named: P.
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
         raise
+
+
+class ThreadBeside:
+    """One call at a time in a thread, while its caller prepares the next one."""
+
+    def __init__(self) -> None:
+        self._work: asyncio.Future[None] | None = None
+
+    async def run(self, function: Callable[P, None], /, *arguments: P.args, **named: P.kwargs) -> None:
+        """Begins the call when the one before has ended. Raises what that one raised."""
+        await self.ended()
+        self._work = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
+
+    async def ended(self) -> None:
+        """Raises what the call raised, once."""
+        if self._work is not None:
+            try:
+                await ended(self._work)
+            finally:
+                self._work = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,11 @@ from shoal_store.keys import encode_name, is_hashed, key_of
 from shoal_store.manifest import manifest_path, write_manifest
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
 from shoal_store.record import ChunkPlace, Record
-from shoal_store.threads import in_thread
+from shoal_store.threads import ThreadBeside, in_thread
 
 INLINE_BYTES_MAX = 16 << 10
+COPIED_BYTES_MAX = 64 << 10
+"""Pieces of more bytes are written from where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ class BodyWriter:
         upload: str = "",
     ) -> Written:
         """Takes the body to its end, into one chunk or several of at most `chunk_bytes` (None: as the bucket says).
-        Leaves nothing when it raises. Holds at most a block and a piece of the body in memory. A part of an upload
-        always becomes chunks, and has no manifest: that is written when the upload is completed."""
+        Leaves nothing when it raises. Holds at most two blocks and two pieces of the body in memory, one of each on
+        their way to the disk. A part of an upload always becomes chunks, and has no manifest: that is written when
+        the upload is completed."""
         if chunk_bytes is None and not upload:
             chunk_bytes = chunk_bytes_of(bucket.properties, request.size)
         kind = etag_kind(bucket, request)
@@ -65,28 +68,50 @@ class BodyWriter:
         files = BodyFiles(
             self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
         )
-        buffered, size = bytearray(), 0
+        disk, gathered, size = ThreadBeside(), Gathered(), 0
         try:
             async for piece in body:
                 size += len(piece)
                 if request.size is not None and size > request.size:
                     raise wrong_size(request.size, f"more than {request.size}")
-                buffered += piece
-                if len(buffered) >= BLOCK_BYTES:
-                    full, buffered = buffered, bytearray()
-                    await in_thread(files.write, full)
+                gathered.add(piece)
+                if gathered.length >= BLOCK_BYTES:
+                    full, gathered = gathered, Gathered()
+                    await disk.run(files.write, full.pieces)
             if request.size is not None and size != request.size:
                 raise wrong_size(request.size, str(size))
             if size <= INLINE_BYTES_MAX and not upload:
-                return inline_written(request, bytes(buffered), hashes)
-            return await in_thread(files.finish, buffered)
+                return inline_written(request, b"".join(gathered.pieces), hashes)
+            await disk.ended()
+            return await in_thread(files.finish, gathered.pieces)
         except (Exception, asyncio.CancelledError):
+            with suppress(Exception, asyncio.CancelledError):
+                await disk.ended()
             await in_thread(files.abort)
             raise
 
     def write_manifest(self, bucket: Bucket, name: str, record: Record) -> None:
         """For the record of an upload, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
         put_manifest(self._mountpaths, self._temporary, bucket, name, record=record)
+
+
+class Gathered:
+    """Pieces of a body that go to the disk together. Small ones are joined: a million of one byte are a MiB."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | bytearray] = []
+        self.length = 0
+        self._small = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        self.length += len(piece)
+        if len(piece) >= COPIED_BYTES_MAX:
+            self.pieces.append(piece)
+            self._small = bytearray()
+            return
+        if piece and not self._small:
+            self.pieces.append(self._small)
+        self._small += piece
 
 
 class BodyFiles:
@@ -116,9 +141,12 @@ class BodyFiles:
         self._places: list[ChunkPlace] = []
         self._finished: list[Path] = []
 
-    def write(self, data: bytearray) -> None:
-        self._hashes.update(data)
-        view = memoryview(data)
+    def write(self, pieces: Sequence[bytes | bytearray]) -> None:
+        for piece in pieces:
+            self._hashes.update(piece)
+            self._write(memoryview(piece))
+
+    def _write(self, view: memoryview) -> None:
         while view:
             chunk = self._open_chunk()
             room = len(view) if self._chunk_bytes is None else self._chunk_bytes - chunk.length
@@ -128,7 +156,7 @@ class BodyFiles:
             if view:
                 self._finish_chunk("", "", "")
 
-    def finish(self, rest: bytearray) -> Written:
+    def finish(self, rest: Sequence[bytes | bytearray]) -> Written:
         """Raises ChecksumMismatch before anything has its final name, when there is one chunk."""
         self.write(rest)
         self._open_chunk()  # a part of no bytes is a chunk too

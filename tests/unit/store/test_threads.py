@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shoal_store.threads import in_thread
+from shoal_store.threads import ThreadBeside, in_thread
 
 
 async def test_the_result_and_the_error_of_the_work_arrive() -> None:
@@ -57,3 +57,19 @@ async def test_the_error_of_work_whose_caller_is_gone_is_not_reported_as_forgott
         await task
     gc.collect()
     assert reports == []
+
+
+async def test_one_call_at_a_time_runs_beside_the_caller_in_order() -> None:
+    beside, ran = ThreadBeside(), list[int]()
+    for number in range(5):
+        await beside.run(ran.append, number)
+    await beside.ended()
+    assert ran == [0, 1, 2, 3, 4]
+
+
+async def test_the_error_of_a_call_beside_is_raised_once() -> None:
+    beside = ThreadBeside()
+    await beside.run(list[int]().remove, 1)
+    with pytest.raises(ValueError, match="not in list"):
+        await beside.ended()
+    await beside.ended()

@@ -6,13 +6,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import xxhash
 
-from shoal_core.errors import ChecksumMismatch, InvalidArgument, SizeMismatch
+from shoal_core.errors import ChecksumMismatch, InvalidArgument, OutOfSpace, SizeMismatch
 from shoal_core.objects import BucketProperties, Checksum, PutRequest
+from shoal_store import chunkwriter
 from shoal_store.chunkfile import BLOCK_BYTES
 from shoal_store.engine import Engine
 from shoal_store.manifest import decode_manifest
@@ -47,6 +49,41 @@ async def test_a_body_without_announced_size_is_kept_whole(engine: Engine, size:
     info = await engine.store.put(BUCKET, PutRequest("unannounced"), in_pieces(LARGE[:size]))
     assert info.size == size
     assert await get(engine, "unannounced") == LARGE[:size]
+
+
+async def test_pieces_of_any_size_are_kept_in_their_order(engine: Engine) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        ends = (
+            0,
+            0,
+            1,
+            1,
+            70_000,
+            70_001,
+            200_000,
+            200_000,
+            200_001,
+            BLOCK_BYTES,
+            2 * BLOCK_BYTES,
+            len(LARGE),
+        )
+        for start, end in pairwise(ends):
+            yield LARGE[start:end]
+
+    await engine.store.put(BUCKET, PutRequest("a"), pieces())
+    assert await get(engine, "a") == LARGE
+
+
+async def test_an_error_of_the_disk_is_raised_although_the_body_goes_on(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OutOfSpace("the disk is full")
+
+    monkeypatch.setattr(chunkwriter, "write_all", fail)
+    with pytest.raises(OutOfSpace):
+        await put(engine, "a", LARGE)
+    assert stored(tmp_path) == []
 
 
 @pytest.mark.parametrize("announced", [0, 99, 101, BLOCK_BYTES])
