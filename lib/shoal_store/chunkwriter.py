@@ -11,20 +11,27 @@ from typing import BinaryIO
 import xxhash
 
 from shoal_store.chunkfile import BLOCK_BYTES, FORMAT, Birth, Footer, chunk_path, encode_footer
-from shoal_store.durability import storage_error, sync_data, sync_directory
+from shoal_store.durability import begin_writing, storage_error, sync_data, sync_directory
 from shoal_store.mountpaths import MountpathFolder
 from shoal_store.record import ChunkPlace
+
+AHEAD_BYTES = 8 << 20
+"""Of a file that will be synced, go to the disk together while the next are received."""
 
 
 class ChunkWriter:
     """Everything here blocks: call it in a thread. Raises OutOfSpace and Unavailable; `abort` then leaves nothing."""
 
-    def __init__(self, folder: MountpathFolder, temporary: Path, *, position: int = 0) -> None:
+    def __init__(
+        self, folder: MountpathFolder, temporary: Path, *, position: int = 0, synced: bool = False
+    ) -> None:
         self.file_id = secrets.token_bytes(16)
         self.path = chunk_path(folder.path, self.file_id)
         self.length = 0
         self._mountpath_id = folder.id
         self._position = position
+        self._synced = synced
+        self._begun = 0
         self._temporary = temporary / self.file_id.hex()
         self._checksums = bytearray()
         self._block = xxhash.xxh3_64()
@@ -38,6 +45,9 @@ class ChunkWriter:
             self._add_to_block(view[max(start, 0) : start + BLOCK_BYTES])
         self.length += len(view)
         write_all(self._file, view)
+        if self._synced and self.length - self._begun >= AHEAD_BYTES:
+            begin_writing(self._file.fileno(), self._begun, self.length - self._begun)
+            self._begun = self.length
 
     def finish(self, birth: Birth, *, upload: str = "", synced: bool) -> ChunkPlace:
         """After this the chunk is durable under its final name; `abort` still removes it."""

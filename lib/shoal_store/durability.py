@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from pathlib import Path
@@ -10,6 +11,17 @@ from shoal_core.errors import OutOfSpace, Unavailable
 
 SKIPPED: set[str] = set()
 """Labels whose sync is left out. Only the power-loss tests add to it."""
+
+_SYNC_FILE_RANGE_WRITE = 2
+_LIBRARY = ctypes.CDLL(None)
+
+
+def begin_writing(descriptor: int, offset: int, length: int) -> None:
+    """The kernel begins to write these bytes of the file to its disk, so that the sync that follows finds less to do.
+    Promises nothing, so it does not fail."""
+    _LIBRARY.sync_file_range(
+        descriptor, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE
+    )
 
 
 def sync_data(descriptor: int, label: str) -> None:

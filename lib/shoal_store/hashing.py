@@ -26,6 +26,8 @@ HASHES: dict[str, Callable[[], Hash]] = {
     "sha512": hashlib.sha512,
 }
 
+SLOW = frozenset({"md5", "sha256", "sha512"})
+"""They take longer than writing the bytes."""
 
 EtagKind = Literal["xxh3", "md5", "fast"]
 """`fast` is XXH3 as well, and says by its `-1` that it is no MD5."""
@@ -53,10 +55,16 @@ class ContentHashes:
         self._hashes = {name: HASHES[name]() for name in wanted}
         self._etag: Hash = self._hashes["md5"] if etag == "md5" else xxhash.xxh3_64()
         self._distinct = {id(each): each for each in (self._etag, *self._hashes.values())}.values()
+        self.are_slow = not SLOW.isdisjoint(wanted)
+        """Then they are worth a thread of their own."""
 
     def update(self, data: bytes | bytearray) -> None:
         for hash in self._distinct:
             hash.update(data)
+
+    def update_all(self, pieces: Iterable[bytes | bytearray]) -> None:
+        for piece in pieces:
+            self.update(piece)
 
     def etag(self) -> str:
         digest = self._etag.hexdigest()

@@ -68,7 +68,7 @@ class BodyWriter:
         files = BodyFiles(
             self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
         )
-        disk, gathered, size = ThreadBeside(), Gathered(), 0
+        disk, hashing, gathered, size = ThreadBeside(), ThreadBeside(), Gathered(), 0
         try:
             async for piece in body:
                 size += len(piece)
@@ -77,16 +77,20 @@ class BodyWriter:
                 gathered.add(piece)
                 if gathered.length >= BLOCK_BYTES:
                     full, gathered = gathered, Gathered()
-                    await disk.run(files.write, full.pieces)
+                    if hashes.are_slow:
+                        await hashing.run(hashes.update_all, full.pieces)
+                    await disk.run(files.write, full.pieces, hashed=hashes.are_slow)
             if request.size is not None and size != request.size:
                 raise wrong_size(request.size, str(size))
             if size <= INLINE_BYTES_MAX and not upload:
                 return inline_written(request, b"".join(gathered.pieces), hashes)
+            await hashing.ended()
             await disk.ended()
             return await in_thread(files.finish, gathered.pieces)
         except (Exception, asyncio.CancelledError):
-            with suppress(Exception, asyncio.CancelledError):
-                await disk.ended()
+            for thread in (hashing, disk):
+                with suppress(Exception, asyncio.CancelledError):
+                    await thread.ended()
             await in_thread(files.abort)
             raise
 
@@ -141,9 +145,11 @@ class BodyFiles:
         self._places: list[ChunkPlace] = []
         self._finished: list[Path] = []
 
-    def write(self, pieces: Sequence[bytes | bytearray]) -> None:
+    def write(self, pieces: Sequence[bytes | bytearray], *, hashed: bool = False) -> None:
+        """`hashed`: another thread adds the pieces to the checksums of the whole."""
         for piece in pieces:
-            self._hashes.update(piece)
+            if not hashed:
+                self._hashes.update(piece)
             self._write(memoryview(piece))
 
     def _write(self, view: memoryview) -> None:
@@ -178,7 +184,9 @@ class BodyFiles:
     def _open_chunk(self) -> ChunkWriter:
         if self._chunk is None:
             folder = self._mountpaths.next_for_chunk()
-            self._chunk = ChunkWriter(folder, self._temporary.path(folder.id), position=self._size)
+            self._chunk = ChunkWriter(
+                folder, self._temporary.path(folder.id), position=self._size, synced=self._synced
+            )
         return self._chunk
 
     def _finish_chunk(self, etag: str, checksum_type: str, checksum_value: str) -> None:

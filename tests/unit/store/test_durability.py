@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shoal_core.errors import OutOfSpace, ShoalError, Unavailable
-from shoal_store.durability import storage_error, sync_data, sync_directory
+from shoal_store.durability import begin_writing, storage_error, sync_data, sync_directory
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,14 @@ def test_a_failed_sync_names_what_was_to_be_synced() -> None:
 def test_a_folder_that_cannot_be_opened_is_a_failed_sync(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="sync of the folder for chunk name failed"):
         sync_directory(tmp_path / "gone", "chunk name")
+
+
+def test_writing_that_was_begun_changes_nothing_and_never_fails(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+b") as file:
+        file.write(data := os.urandom(100_000))
+        file.flush()
+        begin_writing(file.fileno(), 0, len(data))
+        sync_data(file.fileno(), "data")
+        descriptor = file.fileno()
+    assert (tmp_path / "file").read_bytes() == data
+    begin_writing(descriptor, 0, len(data))
