@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from shoal_core.objects import Checksum
 from shoal_gateway.s3.checksums import (
@@ -23,7 +23,10 @@ from shoal_gateway.s3.requests import S3Request
 from shoal_gateway.s3.signature import STREAMING, UNSIGNED
 from shoal_gateway.s3.streaming import ChunkedBody
 from shoal_gateway.s3.xml import DOCUMENT_BYTES_MAX
+from shoal_store.threads import ThreadBeside
 
+THREAD_BYTES_MIN = 128 << 10
+"""Pieces of so many bytes are added to checksums beside the event loop, while the store takes them too."""
 PUT_BYTES_MAX = 5 << 30
 """Of one request, as in AWS; larger objects come in parts."""
 
@@ -53,12 +56,18 @@ class UploadedBody:
         if self._trailer:
             digests[self._trailer] = ALGORITHMS[self._trailer]()
         content = None if self._payload in (UNSIGNED, *STREAMING) else hashlib.sha256()
-        async for piece in self._source:
-            for digest in digests.values():
-                digest.update(piece)
-            if content is not None:
-                content.update(piece)
-            yield piece
+        computed = [*digests.values(), *([content] if content is not None else [])]
+        hashing = ThreadBeside()
+        try:
+            async for piece in self._source:
+                if computed and len(piece) >= THREAD_BYTES_MIN:
+                    await hashing.run(add_to_all, computed, piece)
+                else:
+                    await hashing.ended()
+                    add_to_all(computed, piece)
+                yield piece
+        finally:
+            await hashing.ended()
         if content is not None and content.hexdigest() != self._payload:
             raise S3Error(
                 "XAmzContentSHA256Mismatch",
@@ -90,6 +99,11 @@ class UploadedBody:
                 "MalformedTrailerError", f"The trailer {PREFIX}{algorithm} was announced and did not come."
             )
         return decoded(value, algorithm)
+
+
+def add_to_all(digests: Iterable[Digest], piece: bytes) -> None:
+    for digest in digests:
+        digest.update(piece)
 
 
 async def small_body(request: S3Request, *, promised: Mapping[str, bytes] | None = None) -> bytes:
