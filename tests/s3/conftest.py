@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
@@ -28,6 +30,15 @@ def bucket(s3: Any) -> Iterator[str]:
     yield name
     empty(s3, name)
     s3.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def fast_bucket(cluster: Cluster, bucket: str) -> str:
+    """Whose etags are no MD5s."""
+    message = {"action": "set-bprops", "value": {"shoal": {"s3_etag": "fast"}}}
+    url = f"{cluster.environment()['AIS_ENDPOINT']}/v1/buckets/{bucket}"
+    urlopen(Request(url, data=json.dumps(message).encode(), method="PATCH")).close()
+    return bucket
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,16 @@ def etag(s3: Any, bucket: str, key: str) -> str:
     return str(s3.head_object(Bucket=bucket, Key=key)["ETag"])
 
 
+def test_aws_cli_with_etags_that_are_no_md5s(shell: Shell, fast_bucket: str, large_file: Path) -> None:
+    place, back = f"s3://{fast_bucket}", shell.home / "back"
+    (small := shell.home / "small").write_bytes(b"small")
+    for source in (small, large_file):
+        shell("aws", "s3", "cp", str(source), f"{place}/a", "--only-show-errors")
+        shell("aws", "s3", "cp", f"{place}/a", f"{place}/b", "--only-show-errors")
+        shell("aws", "s3", "cp", f"{place}/b", str(back), "--only-show-errors")
+        assert filecmp.cmp(source, back, shallow=False)
+
+
 def test_aws_cli(shell: Shell, s3: Any, bucket: str, hundred_files: Path, large_file: Path) -> None:
     back = shell.home / "back"
     shell("aws", "s3", "sync", str(hundred_files), f"s3://{bucket}/tree", "--only-show-errors")
