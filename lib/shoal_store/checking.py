@@ -118,7 +118,8 @@ class IndexChecks:
                     )
                     return
             for chunk in owner.chunks:
-                yield from checked_blocks(chunk_path(self._folders[chunk.mountpath], chunk.file_id), chunk)
+                path = chunk_path(self._folders[chunk.mountpath], chunk.file_id)
+                yield from map(len, verified_blocks(path, chunk))
         except (OSError, ShoalError) as error:
             if isinstance(error, OSError) and error.errno in SHORTAGES:
                 raise Unavailable(
@@ -196,14 +197,14 @@ def has_payload(transaction: lmdb.Transaction, index: Index, key: bytes, record:
     )
 
 
-def checked_blocks(path: Path, chunk: ChunkPlace) -> Iterator[int]:
-    """Reads all of it; bytes of each block once it is verified. Raises OSError or DataCorrupt."""
+def verified_blocks(path: Path, chunk: ChunkPlace) -> Iterator[bytes]:
+    """All of it, block by block. Raises OSError or DataCorrupt."""
     reader = PassingReader(path, blocks_checksum=chunk.blocks_checksum)
     try:
         if reader.footer.length != chunk.length:
             raise DataCorrupt(f"the chunk has {reader.footer.length} bytes, its record says {chunk.length}")
         for offset in range(0, reader.footer.length, reader.footer.block_bytes):
-            yield reader.check_block(offset)
+            yield reader.read_block(offset)
     finally:
         reader.close()
 
@@ -216,14 +217,14 @@ class PassingReader(ChunkReader):
         # The kernel's reading ahead would make the next block look as if somebody used it.
         os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def check_block(self, offset: int) -> int:
-        """Its bytes. Raises OSError, DataCorrupt."""
+    def read_block(self, offset: int) -> bytes:
+        """Verified. Raises OSError, DataCorrupt."""
         end = min(offset + self.footer.block_bytes, self.footer.length)
         in_use = is_in_memory(self._descriptor, offset, end)
-        self.read(offset, end - offset)
+        data = self.read(offset, end - offset)
         if not in_use:
             os.posix_fadvise(self._descriptor, offset, end - offset, os.POSIX_FADV_DONTNEED)
-        return end - offset
+        return data
 
 
 def is_in_memory(descriptor: int, offset: int, end: int) -> bool:

@@ -37,11 +37,12 @@ class UploadStep(msgspec.Struct, array_like=True, frozen=True):
     """complete-upload: the parts whose chunks, in this order, are the chunks of the commit's record"""
 
 
-Kind = Literal["put", "delete", "begin-upload", "put-part", "complete-upload", "abort-upload"]
+Kind = Literal["put", "delete", "rechunk", "begin-upload", "put-part", "complete-upload", "abort-upload"]
 
 
 class Commit(msgspec.Struct, array_like=True, frozen=True):
-    """Make one version visible, or the current one invisible, or bring an upload a step further.
+    """Make one version visible, or the current one invisible, or give it other chunk files, or bring an upload a step
+    further.
     The target gives version, sequence and time."""
 
     kind: Kind

@@ -155,6 +155,8 @@ class IndexCommitter:
             match commit.kind:
                 case "put" | "delete" | "complete-upload":
                     self._change(transaction, pending, key, current)
+                case "rechunk":
+                    self._rechunk(transaction, pending, key, current)
                 case "begin-upload":
                     pending.outcome = self._uploads.begin(transaction, commit)
                 case "put-part":
@@ -206,6 +208,20 @@ class IndexCommitter:
         transaction.put(key, encode_record(key, record), db=self._index.records)
         return record.info(commit.name, self._location())
 
+    def _rechunk(
+        self, transaction: lmdb.Transaction, pending: Pending, key: bytes, current: Record | None
+    ) -> None:
+        """The same version in other files: nothing of it changes that a client may rely on."""
+        commit = pending.commit
+        conditions.check(commit.preconditions, current, reading=False)
+        assert commit.record is not None, "checked by check_shape"
+        assert current is not None, "it has the version"
+        check_rechunk(commit.record, current)
+        record = msgspec.structs.replace(current, chunks=commit.record.chunks, upload=commit.record.upload)
+        transaction.put(key, encode_record(key, record), db=self._index.records)
+        pending.retired = list(files_of(current, self._folders.__getitem__))
+        pending.outcome = record.info(commit.name, self._location())
+
     def _delete(
         self, transaction: lmdb.Transaction, commit: Commit, key: bytes, current: Record | None
     ) -> ObjectInfo:
@@ -246,7 +262,10 @@ def check_shape(commit: Commit, mountpath_ids: Container[str]) -> None:
         raise InvalidArgument(f"a bucket id has {BUCKET_ID_BYTES} bytes, not {len(commit.bucket_id)}")
     if commit.kind == "put" and (commit.record is None or commit.record.delete_marker):
         raise InvalidArgument("a put without a record of the object")
-    if commit.kind not in ("put", "delete"):
+    if commit.kind == "rechunk":
+        if commit.record is None or not commit.record.chunks or commit.conditions.if_version is None:
+            raise InvalidArgument("a rechunk without chunks, or without the version that they are of")
+    elif commit.kind not in ("put", "delete"):
         check_upload(commit)
     if commit.record and commit.record.chunks:
         check_chunks(commit.record.chunks, mountpath_ids, size=commit.record.size)
@@ -259,6 +278,13 @@ def check_chunks(chunks: Sequence[ChunkPlace], mountpath_ids: Container[str], *,
         raise InvalidArgument("a put that names a chunk file on no mountpath of this target")
     if sum(chunk.length for chunk in chunks) != size:
         raise InvalidArgument(f"a put whose chunks do not make up its {size} bytes")
+
+
+def check_rechunk(record: Record, current: Record) -> None:
+    """That the bytes can be the same, and that none of the new files is one that is about to go."""
+    kept = {chunk.file_id for chunk in current.chunks} & {chunk.file_id for chunk in record.chunks}
+    if record.size != current.size or current.inline or kept:
+        raise InvalidArgument("a rechunk that does not replace all files of the object by as many bytes")
 
 
 def stamped(record: Record, name: str, current: Record | None, clock: VersionClock) -> Record:

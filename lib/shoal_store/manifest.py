@@ -4,7 +4,8 @@ an index is rebuilt.
 A chunk file says by itself whose it is, but not which other chunks complete the object, nor, when it was born as a
 part of an upload, whether the upload was ever completed. The manifest,
 `data/xx/<first chunk>.manifest`, is magic ‖ key length (u32, big-endian) ‖ key ‖ sealed record, with version, sequence
-and time as they were before the commit (empty and 0): it proves what was written, not that it was committed.
+and time as they were before the commit (empty and 0, unless an object was rechunked): it proves what was written, not
+that it was committed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def manifest_path(first_chunk: Path) -> Path:
 
 
 def has_manifest(record: Record) -> bool:
-    return len(record.chunks) > 1 or bool(record.upload)
+    """Where the parts of an upload begin, no chunk file tells, even if all of them are in one now."""
+    return len(record.chunks) > 1 or bool(record.upload) or bool(record.parts)
 
 
 def encode_manifest(key: bytes, record: Record) -> bytes:

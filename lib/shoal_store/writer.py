@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import xxhash
 
 from shoal_core.errors import SizeMismatch
@@ -18,7 +19,7 @@ from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
 from shoal_store.hashing import ContentHashes, etag_kind
 from shoal_store.keys import encode_name, is_hashed, key_of
-from shoal_store.manifest import manifest_path, write_manifest
+from shoal_store.manifest import has_manifest, manifest_path, write_manifest
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
 from shoal_store.record import ChunkPlace, Record
 from shoal_store.threads import ThreadBeside, in_thread
@@ -65,9 +66,7 @@ class BodyWriter:
             chunk_bytes = chunk_bytes_of(bucket.properties, request.size)
         kind = etag_kind(bucket, request)
         hashes = ContentHashes(bucket.properties.checksum_type, request.checksums, etag=kind)
-        files = BodyFiles(
-            self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
-        )
+        files = self.files(bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload)
         disk, hashing, gathered, size = ThreadBeside(), ThreadBeside(), Gathered(), 0
         try:
             async for piece in body:
@@ -93,6 +92,19 @@ class BodyWriter:
                     await thread.ended()
             await in_thread(files.abort)
             raise
+
+    def files(
+        self,
+        bucket: Bucket,
+        request: PutRequest,
+        hashes: ContentHashes,
+        *,
+        chunk_bytes: int | None,
+        upload: str = "",
+    ) -> BodyFiles:
+        return BodyFiles(
+            self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
+        )
 
     def write_manifest(self, bucket: Bucket, name: str, record: Record) -> None:
         """For the record of an upload, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
@@ -165,12 +177,15 @@ class BodyFiles:
     def finish(self, rest: Sequence[bytes | bytearray]) -> Written:
         """Raises ChecksumMismatch before anything has its final name, when there is one chunk."""
         self.write(rest)
-        self._open_chunk()  # a part of no bytes is a chunk too
         self._hashes.check()
-        record = record_of(self._request, self._size, self._hashes, ())
+        return self.finish_as(record_of(self._request, self._size, self._hashes, ()))
+
+    def finish_as(self, record: Record) -> Written:
+        """`record` says of the object everything but its chunks."""
+        self._open_chunk()  # a part of no bytes is a chunk too
         self._finish_chunk(record.etag, record.checksum_type, record.checksum_value)
-        record = record_of(self._request, self._size, self._hashes, tuple(self._places))
-        if len(self._places) > 1 and not self._upload:
+        record = msgspec.structs.replace(record, chunks=tuple(self._places))
+        if has_manifest(record) and not self._upload:
             self._write_manifest(record)
         return Written(record, None, tuple(self._finished))
 
