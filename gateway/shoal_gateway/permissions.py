@@ -45,6 +45,7 @@ ROUTE_PERMISSIONS: Mapping[Route, Permission] = {
     Route("GET", BUCKET, "list"): Permission.LIST_OBJECTS,
     Route("HEAD", BUCKET): Permission.HEAD_BUCKET,
     Route("POST", BUCKET, "create-bck"): Permission.CREATE_BUCKET,
+    Route("POST", BUCKET, "rechunk"): Permission.PUT,
     Route("DELETE", BUCKET, "destroy-bck"): Permission.DESTROY_BUCKET,
     Route("PATCH", BUCKET, "set-bprops"): Permission.PATCH,
     Route("PATCH", BUCKET, "reset-bprops"): Permission.PATCH,
@@ -76,7 +77,7 @@ NOT_BUILT: Mapping[Route, Permission] = {
         Route("POST", BUCKET, action): Permission.PUT
         for action in (
             "copy-bck", "etl-bck", "copy-listrange", "etl-listrange", "prefetch-listrange", "make-n-copies",
-            "ec-encode", "rechunk", "index-shard", "create-inventory", "add-remote-bck",
+            "ec-encode", "index-shard", "create-inventory", "add-remote-bck",
         )
     },
     Route("POST", BUCKET, "move-bck"): Permission.MOVE_BUCKET,

@@ -123,6 +123,7 @@ RPC_PERMISSIONS: Mapping[str, Permission | NodeOnly] = {
     "/shoal.cluster.v1.ClusterService/GetClusterMap": Permission.SHOW_CLUSTER,
     "/shoal.cluster.v1.ClusterService/WatchClusterMap": Permission.SHOW_CLUSTER,
     "/shoal.job.v1.JobService/StartScrub": Permission.ADMIN,
+    "/shoal.job.v1.JobService/StartRechunk": Permission.PUT,
     "/shoal.job.v1.JobService/GetJob": Permission.SHOW_CLUSTER,
     "/shoal.job.v1.JobService/ListJobs": Permission.SHOW_CLUSTER,
     "/shoal.object.v1.ObjectService/PutObject": Permission.PUT,

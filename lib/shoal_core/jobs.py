@@ -29,6 +29,7 @@ T = TypeVar("T")
 JOBS_PREFIX = "/shoal/v1/jobs/"
 PURGE_BUCKET = "purge-bucket"
 SCRUB = "scrub"
+RECHUNK = "rechunk"
 PROGRESS_SECONDS_MIN = 1.0
 """Between two writes of one target's progress: etcd is not for counters."""
 HISTORY_JOBS_MAX = 200
@@ -53,6 +54,27 @@ class JobSpecification:
     bucket_id: BucketId
     targets: tuple[str, ...]
     created_ns: int
+    arguments: Mapping[str, str | int] = field(default_factory=dict)
+    """What the kind needs to know beyond the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class RechunkArguments:
+    """`arguments` of a rechunk: the form that objects get."""
+
+    chunk_above_bytes: int
+    """Objects of more bytes become chunks; 0: none do."""
+    chunk_bytes: int
+    """0 means CHUNK_BYTES_DEFAULT."""
+    prefix: str = ""
+
+    @classmethod
+    def of(cls, specification: JobSpecification) -> RechunkArguments:
+        """Raises DataCorrupt."""
+        try:
+            return msgspec.convert(specification.arguments, cls)
+        except msgspec.ValidationError as error:
+            raise DataCorrupt(f"the arguments of a rechunk cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class ShoalClient:
 
     @property
     def jobs(self) -> JobsClient:
-        """What works in the background: purges of removed buckets, scrubs."""
+        """What works in the background: purges of removed buckets, scrubs, rechunks."""
         return self._jobs
 
     @property

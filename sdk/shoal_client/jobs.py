@@ -1,4 +1,4 @@
-"""Jobs of the cluster: what works in the background, and how a scrub is started."""
+"""Jobs of the cluster: what works in the background, and how scrubs and rechunks are started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shoal.job.v1.job_pb2_grpc import JobServiceStub
 from shoal_client.cluster import proxy_is_control_plane
 from shoal_core import messages
 from shoal_core.jobs import NO_BUCKET, Job, JobProgress, JobSpecification, JobState
-from shoal_core.objects import BucketId
+from shoal_core.objects import BucketId, BucketReference
 from shoal_core.rpc import call
 
 Request = TypeVar("Request")
@@ -40,6 +40,22 @@ class JobsClient:
         """Have all targets verify all that they store; the one that is under way, if there is one."""
         response = await self._ask(self._stub.StartScrub, job_pb2.StartScrubRequest())
         return job_from_message(response.job)
+
+    async def start_rechunk(
+        self, bucket: BucketReference, *, chunk_above_bytes: int, chunk_bytes: int = 0, prefix: str = ""
+    ) -> Job:
+        """Have the bucket's objects rewritten: those of more than `chunk_above_bytes` (0: none) into chunks of
+        `chunk_bytes` (0: 1 GiB), the others into one file each. The one that is under way, if it is the same.
+
+        Raises BucketNotFound, and Conflict while the bucket is being rechunked otherwise.
+        """
+        request = job_pb2.StartRechunkRequest(
+            bucket=messages.bucket_reference_to_message(bucket),
+            chunk_above_bytes=chunk_above_bytes,
+            chunk_bytes=chunk_bytes,
+            prefix=prefix,
+        )
+        return job_from_message((await self._ask(self._stub.StartRechunk, request)).job)
 
     async def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
@@ -69,7 +85,7 @@ class JobsClient:
     async def _ask(
         self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
     ) -> Response:
-        """All of them may be repeated: a scrub that a lost answer started is the one under way."""
+        """All of them may be repeated: a job that a lost answer started is the one under way."""
         with proxy_is_control_plane():
             return await call(
                 method, request, timeout_seconds=CALL_SECONDS_MAX, idempotent=True, peer=self._peer

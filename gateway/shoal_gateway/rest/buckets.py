@@ -16,6 +16,7 @@ from shoal_gateway.permissions import BUCKET, BUCKETS
 from shoal_gateway.rest.actions import ActionMessage, decode_value
 from shoal_gateway.rest.bucket_properties import changed_properties, shown_properties
 from shoal_gateway.rest.dispatch import action_of_body, add_route, json_answer, json_header
+from shoal_gateway.rest.jobs import RechunkMessage, start_rechunk
 from shoal_gateway.rest.listing import MSGPACK, ListMessage, list_page, named_page
 from shoal_gateway.rest.names import new_reference_of, provider_of, reference_of
 
@@ -28,7 +29,7 @@ def add_bucket_routes(router: APIRouter, parts: Parts) -> None:
     add_route(router, "HEAD", BUCKET, handlers={"": routes.head}, bucket_of=name_bucket)
     for method, handlers in (
         ("GET", {"list": routes.list_objects}),
-        ("POST", {"create-bck": routes.create}),
+        ("POST", {"create-bck": routes.create, "rechunk": routes.rechunk}),
         ("PUT", {}),
         ("DELETE", {"destroy-bck": routes.destroy}),
         ("PATCH", {"set-bprops": routes.set_properties, "reset-bprops": routes.reset_properties}),
@@ -77,6 +78,12 @@ class BucketRoutes:
         value = decode_value(message, dict[str, msgspec.Raw])
         await self._parts.control.create(reference, changed_properties(BucketProperties(), value))
         return Response(status_code=200)
+
+    async def rechunk(self, call: Call, message: ActionMessage) -> Response:
+        value = decode_value(message, RechunkMessage)
+        job_id = await start_rechunk(self._parts.proxy, named(call), value)
+        # AIStore's clients take the body as it is for the id.
+        return Response(job_id, media_type="text/plain")
 
     async def destroy(self, call: Call, _message: ActionMessage) -> Response:
         await self._parts.control.delete(named(call))

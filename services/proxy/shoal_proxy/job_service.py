@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, replace
 
 from shoal.job.v1 import job_pb2, job_pb2_grpc
 from shoal_core import messages
-from shoal_core.errors import InvalidArgument, Unavailable
-from shoal_core.jobs import NO_BUCKET, SCRUB, Job, JobBoard, JobProgress, JobSpecification, JobState
+from shoal_core.access import Permission
+from shoal_core.buckets import BucketDirectory
+from shoal_core.errors import Conflict, InvalidArgument, Unavailable
+from shoal_core.jobs import (
+    NO_BUCKET,
+    RECHUNK,
+    SCRUB,
+    Job,
+    JobBoard,
+    JobProgress,
+    JobSpecification,
+    JobState,
+    RechunkArguments,
+)
 from shoal_core.membership import ClusterView
-from shoal_core.objects import BucketId
-from shoal_core.rpc import Context
+from shoal_core.objects import (
+    CHUNK_BYTES_MAX,
+    CHUNK_BYTES_MIN,
+    OBJECT_NAME_BYTES_MAX,
+    Bucket,
+    BucketId,
+    BucketReference,
+)
+from shoal_core.rpc import Context, current_principal
 
+NO_BUCKET_ID = BucketId(b"")
 PAGE_JOBS_DEFAULT = 100
 PAGE_JOBS_MAX = 1000
 STATES = {
@@ -22,23 +43,57 @@ STATES = {
 
 
 class JobServicer(job_pb2_grpc.JobServiceServicer):
-    def __init__(self, board: JobBoard, view: ClusterView) -> None:
+    def __init__(self, board: JobBoard, view: ClusterView, directory: BucketDirectory) -> None:
         self._board = board
         self._view = view
+        self._directory = directory
 
     async def StartScrub(
         self, request: job_pb2.StartScrubRequest, context: Context
     ) -> job_pb2.StartScrubResponse:
         # Two that ask at the same moment may start two: they are then done one after the other.
         running = [job for job in await self._board.list(SCRUB) if job.state is JobState.RUNNING]
-        job = running[-1] if running else await self._board.start(self._scrub())
+        job = running[-1] if running else await self._board.start(self._of_all_targets(SCRUB))
         return job_pb2.StartScrubResponse(job=job_message(job))
 
-    def _scrub(self) -> JobSpecification:
+    def _of_all_targets(
+        self, kind: str, bucket: BucketReference = NO_BUCKET, bucket_id: BucketId = NO_BUCKET_ID
+    ) -> JobSpecification:
         targets = tuple(target.id for target in self._view.current.targets)
         if not targets:
             raise Unavailable("no target has joined the cluster yet: start one, then repeat")
-        return JobSpecification(SCRUB, NO_BUCKET, BucketId(b""), targets, time.time_ns())
+        return JobSpecification(kind, bucket, bucket_id, targets, time.time_ns())
+
+    async def StartRechunk(
+        self, request: job_pb2.StartRechunkRequest, context: Context
+    ) -> job_pb2.StartRechunkResponse:
+        bucket = await self._directory.resolve(
+            messages.bucket_reference_from_message(request.bucket),
+            permission=Permission.PUT,
+            principal=current_principal(),
+        )
+        arguments = rechunk_arguments(request)
+        # Two that ask at the same moment may start two: they are then done one after the other.
+        running = await self._running_rechunk(bucket, arguments)
+        if running is None:
+            made = replace(
+                self._of_all_targets(RECHUNK, bucket.reference, bucket.id), arguments=asdict(arguments)
+            )
+            running = await self._board.start(made)
+        return job_pb2.StartRechunkResponse(job=job_message(running))
+
+    async def _running_rechunk(self, bucket: Bucket, arguments: RechunkArguments) -> Job | None:
+        """Raises Conflict when one runs that was asked for in other words."""
+        for job in await self._board.list(RECHUNK):
+            if job.specification.bucket_id != bucket.id or job.state is not JobState.RUNNING:
+                continue
+            if job.specification.arguments != asdict(arguments):
+                raise Conflict(
+                    f"job {job.id} is rechunking {bucket.reference} into another form: wait for its end, then repeat",
+                    job=job.id,
+                )
+            return job
+        return None
 
     async def GetJob(self, request: job_pb2.GetJobRequest, context: Context) -> job_pb2.GetJobResponse:
         return job_pb2.GetJobResponse(job=job_message(await self._board.get(request.id)))
@@ -55,6 +110,28 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         return job_pb2.ListJobsResponse(
             jobs=[job_message(job) for job in older[:size]], next_page_token=token
         )
+
+
+def rechunk_arguments(request: job_pb2.StartRechunkRequest) -> RechunkArguments:
+    """Raises InvalidArgument."""
+    if request.chunk_above_bytes < 0:
+        raise InvalidArgument(
+            f"chunk_above_bytes is {request.chunk_above_bytes}: it must not be negative",
+            field="chunk_above_bytes",
+        )
+    if request.chunk_bytes and not CHUNK_BYTES_MIN <= request.chunk_bytes <= CHUNK_BYTES_MAX:
+        raise InvalidArgument(
+            f"chunk_bytes is {request.chunk_bytes}: use {CHUNK_BYTES_MIN} to {CHUNK_BYTES_MAX}, "
+            "or 0 for the default",
+            field="chunk_bytes",
+        )
+    if len(request.prefix.encode()) > OBJECT_NAME_BYTES_MAX:
+        raise InvalidArgument(
+            f"the prefix is longer than the {OBJECT_NAME_BYTES_MAX} bytes of any name", field="prefix"
+        )
+    # Without chunks their size says nothing, and must not make two requests differ.
+    chunk_bytes = request.chunk_bytes if request.chunk_above_bytes else 0
+    return RechunkArguments(request.chunk_above_bytes, chunk_bytes, request.prefix)
 
 
 def token_of(job: Job) -> str:

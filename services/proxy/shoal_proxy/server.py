@@ -30,7 +30,7 @@ def services(
     """What adds each service to a server."""
     cluster = ClusterServicer(node.view, stopping=stopping)
     buckets = BucketServicer(BucketRegistry(node.etcd), node.buckets, observers)
-    jobs = JobServicer(JobBoard(node.etcd), node.view)
+    jobs = JobServicer(JobBoard(node.etcd), node.view, node.buckets)
     objects = ObjectServicer(store, node.buckets)
     uploads = UploadServicer(store, node.buckets)
 

@@ -10,7 +10,7 @@ from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.descriptors import descriptor_socket_of
 from shoal_core.host import host_id
-from shoal_core.jobs import PURGE_BUCKET, SCRUB
+from shoal_core.jobs import PURGE_BUCKET, RECHUNK, SCRUB
 from shoal_core.node import background, open_node, require_certificate
 from shoal_core.pace import Pace
 from shoal_core.process import make_folder, ready_file, run_service
@@ -24,6 +24,7 @@ from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mou
 from shoal_target.job_runner import JobRunner
 from shoal_target.ownership import Ownership
 from shoal_target.purge import purge_with
+from shoal_target.rechunk import rechunk_with
 from shoal_target.scrub import scrub_with
 from shoal_target.server import chunk_service, object_service
 
@@ -80,7 +81,17 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             rows_pace=Pace(config.scrub_rows_per_second),
             bytes_pace=Pace(config.scrub_bytes_per_second),
         )
-        works = {PURGE_BUCKET: purge_with(engine, node.buckets), SCRUB: scrubbing}
+        rechunking = rechunk_with(
+            engine,
+            node.buckets,
+            rows_pace=Pace(config.scrub_rows_per_second),
+            bytes_pace=Pace(config.rechunk_bytes_per_second),
+        )
+        works = {
+            PURGE_BUCKET: purge_with(engine, node.buckets),
+            SCRUB: scrubbing,
+            RECHUNK: rechunking,
+        }
         jobs = JobRunner(node.etcd, config.id, works)
         files = DescriptorSocket(descriptor_socket_of(config.unix_socket), engine, node.buckets)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())

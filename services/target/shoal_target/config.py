@@ -56,6 +56,8 @@ class TargetConfiguration:
     """How fast a scrub reads objects at most."""
     scrub_rows_per_second: int = 20_000
     """How many rows of the indexes a scrub verifies at most in a second."""
+    rechunk_bytes_per_second: int = 64 << 20
+    """How fast a rechunk rewrites objects at most."""
     insecure_anonymous: bool = False
     """Serve users beyond loopback although there is no AuthN: whoever reaches `public_address` is an administrator."""
     log_level: str = "info"
@@ -70,7 +72,7 @@ class TargetConfiguration:
             raise ConfigurationError("two mountpaths have the same path: give each its own folder")
         if self.weight < 0:
             raise ConfigurationError(f"weight is {self.weight:g}: it must not be negative")
-        for name in ("scrub_bytes_per_second", "scrub_rows_per_second"):
+        for name in ("scrub_bytes_per_second", "scrub_rows_per_second", "rechunk_bytes_per_second"):
             if (rate := getattr(self, name)) <= 0:
                 raise ConfigurationError(f"{name} is {rate}: it must be positive")
         if not 3 <= self.lease_seconds <= 600:

@@ -1,4 +1,4 @@
-"""`shoal scrub` and `shoal job`, run as a user runs them."""
+"""`shoal scrub`, `shoal rechunk` and `shoal job`, run as a user runs them."""
 
 from __future__ import annotations
 
@@ -65,3 +65,19 @@ def test_scrubs_and_jobs(nodes: Nodes, shoal: Shoal) -> None:
     assert "1 objects, 97.7 KiB" in shown.stdout
     missing = shoal.run("job", "show", "none")
     assert (missing.exit_code, "none" in missing.stderr) == (1, True)
+
+
+def test_rechunks(shoal: Shoal) -> None:
+    ended = shoal.run("rechunk", "ais://b", "--above", "5", "--chunk", "1048576", "--wait", "-o", "json")
+    job = json.loads(ended.stdout)
+    assert (ended.exit_code, job["kind"], job["bucket"], job["state"]) == (
+        0,
+        "rechunk",
+        "ais://b",
+        "finished",
+    )
+    assert (job["targets"]["t1"]["objects"], job["targets"]["t1"]["bytes"]) == (1, 100_000)
+    assert "rechunk" in shoal.run("job", "ls", "--kind", "rechunk").stdout
+    refused = shoal.run("rechunk", "b", "--above", "5", "--chunk", "1")
+    assert (refused.exit_code, "chunk_bytes is 1" in refused.stderr) == (1, True)
+    assert shoal.run("rechunk", "b").exit_code == 2

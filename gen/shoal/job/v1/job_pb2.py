@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shoal.common.v1 import common_pb2 as shoal_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16shoal/job/v1/job.proto\x12\x0cshoal.job.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/common/v1/common.proto\"\x84\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x30\n\x06\x62ucket\x18\x03 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.shoal.job.v1.JobState\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08progress\x18\x07 \x03(\x0b\x32\x19.shoal.job.v1.JobProgress\"\xa4\x01\n\x0bJobProgress\x12\x0e\n\x06target\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.shoal.job.v1.JobState\x12\x0f\n\x07objects\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11StartScrubRequest\"4\n\x12StartScrubResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.shoal.job.v1.Job\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.shoal.job.v1.Job\"F\n\x0fListJobsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListJobsResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.shoal.job.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*j\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_RUNNING\x10\x01\x12\x16\n\x12JOB_STATE_FINISHED\x10\x02\x12\x14\n\x10JOB_STATE_FAILED\x10\x03\x32\xbf\x02\n\nJobService\x12l\n\nStartScrub\x12\x1f.shoal.job.v1.StartScrubRequest\x1a .shoal.job.v1.StartScrubResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/-/api/v1/scrubs:\x01*\x12`\n\x06GetJob\x12\x1b.shoal.job.v1.GetJobRequest\x1a\x1c.shoal.job.v1.GetJobResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/-/api/v1/jobs/{id}\x12\x61\n\x08ListJobs\x12\x1d.shoal.job.v1.ListJobsRequest\x1a\x1e.shoal.job.v1.ListJobsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/-/api/v1/jobsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16shoal/job/v1/job.proto\x12\x0cshoal.job.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/common/v1/common.proto\"\x84\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x30\n\x06\x62ucket\x18\x03 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.shoal.job.v1.JobState\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08progress\x18\x07 \x03(\x0b\x32\x19.shoal.job.v1.JobProgress\"\xa4\x01\n\x0bJobProgress\x12\x0e\n\x06target\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.shoal.job.v1.JobState\x12\x0f\n\x07objects\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11StartScrubRequest\"4\n\x12StartScrubResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.shoal.job.v1.Job\"\x87\x01\n\x13StartRechunkRequest\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12\x19\n\x11\x63hunk_above_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x63hunk_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"6\n\x14StartRechunkResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.shoal.job.v1.Job\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.shoal.job.v1.Job\"F\n\x0fListJobsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListJobsResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.shoal.job.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*j\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_RUNNING\x10\x01\x12\x16\n\x12JOB_STATE_FINISHED\x10\x02\x12\x14\n\x10JOB_STATE_FAILED\x10\x03\x32\xb5\x03\n\nJobService\x12l\n\nStartScrub\x12\x1f.shoal.job.v1.StartScrubRequest\x1a .shoal.job.v1.StartScrubResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/-/api/v1/scrubs:\x01*\x12t\n\x0cStartRechunk\x12!.shoal.job.v1.StartRechunkRequest\x1a\".shoal.job.v1.StartRechunkResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/-/api/v1/rechunks:\x01*\x12`\n\x06GetJob\x12\x1b.shoal.job.v1.GetJobRequest\x1a\x1c.shoal.job.v1.GetJobResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/-/api/v1/jobs/{id}\x12\x61\n\x08ListJobs\x12\x1d.shoal.job.v1.ListJobsRequest\x1a\x1e.shoal.job.v1.ListJobsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/-/api/v1/jobsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['StartScrub']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['StartScrub']._serialized_options = b'\202\323\344\223\002\025\"\020/-/api/v1/scrubs:\001*'
+  _globals['_JOBSERVICE'].methods_by_name['StartRechunk']._loaded_options = None
+  _globals['_JOBSERVICE'].methods_by_name['StartRechunk']._serialized_options = b'\202\323\344\223\002\027\"\022/-/api/v1/rechunks:\001*'
   _globals['_JOBSERVICE'].methods_by_name['GetJob']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['GetJob']._serialized_options = b'\202\323\344\223\002\025\022\023/-/api/v1/jobs/{id}'
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\202\323\344\223\002\020\022\016/-/api/v1/jobs'
-  _globals['_JOBSTATE']._serialized_start=867
-  _globals['_JOBSTATE']._serialized_end=973
+  _globals['_JOBSTATE']._serialized_start=1061
+  _globals['_JOBSTATE']._serialized_end=1167
   _globals['_JOB']._serialized_start=134
   _globals['_JOB']._serialized_end=394
   _globals['_JOBPROGRESS']._serialized_start=397
@@ -50,14 +52,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTSCRUBREQUEST']._serialized_end=582
   _globals['_STARTSCRUBRESPONSE']._serialized_start=584
   _globals['_STARTSCRUBRESPONSE']._serialized_end=636
-  _globals['_GETJOBREQUEST']._serialized_start=638
-  _globals['_GETJOBREQUEST']._serialized_end=665
-  _globals['_GETJOBRESPONSE']._serialized_start=667
-  _globals['_GETJOBRESPONSE']._serialized_end=715
-  _globals['_LISTJOBSREQUEST']._serialized_start=717
-  _globals['_LISTJOBSREQUEST']._serialized_end=787
-  _globals['_LISTJOBSRESPONSE']._serialized_start=789
-  _globals['_LISTJOBSRESPONSE']._serialized_end=865
-  _globals['_JOBSERVICE']._serialized_start=976
-  _globals['_JOBSERVICE']._serialized_end=1295
+  _globals['_STARTRECHUNKREQUEST']._serialized_start=639
+  _globals['_STARTRECHUNKREQUEST']._serialized_end=774
+  _globals['_STARTRECHUNKRESPONSE']._serialized_start=776
+  _globals['_STARTRECHUNKRESPONSE']._serialized_end=830
+  _globals['_GETJOBREQUEST']._serialized_start=832
+  _globals['_GETJOBREQUEST']._serialized_end=859
+  _globals['_GETJOBRESPONSE']._serialized_start=861
+  _globals['_GETJOBRESPONSE']._serialized_end=909
+  _globals['_LISTJOBSREQUEST']._serialized_start=911
+  _globals['_LISTJOBSREQUEST']._serialized_end=981
+  _globals['_LISTJOBSRESPONSE']._serialized_start=983
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1059
+  _globals['_JOBSERVICE']._serialized_start=1170
+  _globals['_JOBSERVICE']._serialized_end=1607
 # @@protoc_insertion_point(module_scope)

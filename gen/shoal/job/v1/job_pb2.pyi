@@ -189,6 +189,66 @@ class StartScrubResponse(_message.Message):
 Global___StartScrubResponse: _TypeAlias = StartScrubResponse  # noqa: Y015
 
 @_typing.final
+class StartRechunkRequest(_message.Message):
+    """Asks for other chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    CHUNK_ABOVE_BYTES_FIELD_NUMBER: _builtins.int
+    CHUNK_BYTES_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    chunk_above_bytes: _builtins.int
+    """Objects of more bytes become chunks, all others one file each; 0: all objects become one file each."""
+    chunk_bytes: _builtins.int
+    """Bytes of each chunk, 1 MiB to 5 GiB; 0 means 1 GiB."""
+    prefix: _builtins.str
+    """Only objects whose names begin so; empty means all."""
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """The bucket whose objects are rewritten. Its properties, by which new objects get their form, stay as they are."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        chunk_above_bytes: _builtins.int = ...,
+        chunk_bytes: _builtins.int = ...,
+        prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "chunk_above_bytes", b"chunk_above_bytes", "chunk_bytes", b"chunk_bytes", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRechunkRequest: _TypeAlias = StartRechunkRequest  # noqa: Y015
+
+@_typing.final
+class StartRechunkResponse(_message.Message):
+    """Carries the rechunk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it begins, or as it is if it was under way."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRechunkResponse: _TypeAlias = StartRechunkResponse  # noqa: Y015
+
+@_typing.final
 class GetJobRequest(_message.Message):
     """Asks for one job."""
 

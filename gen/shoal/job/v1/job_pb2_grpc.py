@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
+    `rechunk`, started by StartRechunk.
     """
 
     def __init__(self, channel):
@@ -39,6 +40,11 @@ class JobServiceStub:
                 '/shoal.job.v1.JobService/StartScrub',
                 request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubRequest.SerializeToString,
                 response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubResponse.FromString,
+                _registered_method=True)
+        self.StartRechunk = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartRechunk',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkResponse.FromString,
                 _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/shoal.job.v1.JobService/GetJob',
@@ -53,13 +59,24 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
+    `rechunk`, started by StartRechunk.
     """
 
     def StartScrub(self, request, context):
         """Have every target verify all that it stores, at the rate of its settings, while it goes on serving. Answers at once.
         A target that finds damage ends its share with an error that says how much and where the whole list is. One scrub
         at a time: while one runs, this answers with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartRechunk(self, request, context):
+        """Rewrite the objects of a bucket into chunks of another size, in place, at the rate of the targets' settings, while
+        they are read and written. Contents, etags, versions and times stay; an object that is overwritten or deleted
+        meanwhile is left as it is. Answers at once; while a rechunk of the bucket runs, with that one if it was asked for in
+        the same words, and with CONFLICT if not. Fails with BUCKET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +104,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubRequest.FromString,
                     response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartScrubResponse.SerializeToString,
             ),
+            'StartRechunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRechunk,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkResponse.SerializeToString,
+            ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
                     request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.GetJobRequest.FromString,
@@ -106,7 +128,8 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
+    `rechunk`, started by StartRechunk.
     """
 
     @staticmethod
@@ -126,6 +149,33 @@ class JobService:
             '/shoal.job.v1.JobService/StartScrub',
             shoal_dot_job_dot_v1_dot_job__pb2.StartScrubRequest.SerializeToString,
             shoal_dot_job_dot_v1_dot_job__pb2.StartScrubResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRechunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartRechunk',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,7 +13,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class JobServiceStub:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub."""
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
+    `rechunk`, started by StartRechunk.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartScrub: _aio.UnaryUnaryMultiCallable[_job_pb2.StartScrubRequest, _job_pb2.StartScrubResponse]
@@ -21,13 +23,21 @@ class JobServiceStub:
     A target that finds damage ends its share with an error that says how much and where the whole list is. One scrub
     at a time: while one runs, this answers with it.
     """
+    StartRechunk: _aio.UnaryUnaryMultiCallable[_job_pb2.StartRechunkRequest, _job_pb2.StartRechunkResponse]
+    """Rewrite the objects of a bucket into chunks of another size, in place, at the rate of the targets' settings, while
+    they are read and written. Contents, etags, versions and times stay; an object that is overwritten or deleted
+    meanwhile is left as it is. Answers at once; while a rechunk of the bucket runs, with that one if it was asked for in
+    the same words, and with CONFLICT if not. Fails with BUCKET_NOT_FOUND.
+    """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
     """Return one job. A job is found the moment its id was returned. Fails with JOB_NOT_FOUND."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
     """Return jobs, newest first."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, and `scrub`, started by StartScrub."""
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
+    `rechunk`, started by StartRechunk.
+    """
 
     @_abc_1.abstractmethod
     def StartScrub(
@@ -38,6 +48,18 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Have every target verify all that it stores, at the rate of its settings, while it goes on serving. Answers at once.
         A target that finds damage ends its share with an error that says how much and where the whole list is. One scrub
         at a time: while one runs, this answers with it.
+        """
+
+    @_abc_1.abstractmethod
+    def StartRechunk(
+        self,
+        request: _job_pb2.StartRechunkRequest,
+        context: _aio.ServicerContext[_job_pb2.StartRechunkRequest, _abc.Awaitable[_job_pb2.StartRechunkResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartRechunkResponse]:
+        """Rewrite the objects of a bucket into chunks of another size, in place, at the rate of the targets' settings, while
+        they are read and written. Contents, etags, versions and times stay; an object that is overwritten or deleted
+        meanwhile is left as it is. Answers at once; while a rechunk of the bucket runs, with that one if it was asked for in
+        the same words, and with CONFLICT if not. Fails with BUCKET_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
