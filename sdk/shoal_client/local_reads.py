@@ -35,6 +35,8 @@ from shoal_core.errors import DataCorrupt, OwnerUnreachable
 
 CHECKSUM_BYTES = 8
 READERS = 4
+ATTEMPTS = 5
+"""At the files of an object that is being rechunked."""
 
 _decoder = msgspec.msgpack.Decoder(FilesReply)
 
@@ -117,22 +119,46 @@ def open_local(path: Path, bucket_id: bytes, name: str) -> LocalObject:
     Raises the target's errors, OwnerUnreachable when it does not answer, PreconditionFailed when the object was
     overwritten between two of the replies that one of very many chunks takes.
     """
-    replies: list[FilesReply] = []
-    descriptors: list[int] = []
-    try:
-        while True:
-            version = replies[0].version if replies else b""
-            request = FilesRequest(PROTOCOL, bucket_id, name, version, len(descriptors))
-            reply = exchange(path, request, descriptors)
-            replies.append(reply)
-            if len(descriptors) >= reply.chunk_count:
+    for _ in range(ATTEMPTS):
+        descriptors: list[int] = []
+        try:
+            replies = collected(path, bucket_id, name, descriptors)
+            if is_whole(replies):
                 return LocalObject(replies, descriptors)
-            if not reply.chunks:
-                raise DataCorrupt("the target passed fewer files than the object has")
-    except BaseException:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise
+        except BaseException:
+            close_all(descriptors)
+            raise
+        close_all(descriptors)
+    raise DataCorrupt("the target passed other files than the object has")
+
+
+def collected(path: Path, bucket_id: bytes, name: str, descriptors: list[int]) -> list[FilesReply]:
+    """Adds to `descriptors`, which the caller closes."""
+    replies: list[FilesReply] = []
+    while True:
+        version = replies[0].version if replies else b""
+        request = FilesRequest(PROTOCOL, bucket_id, name, version, len(descriptors))
+        reply = exchange(path, request, descriptors)
+        replies.append(reply)
+        if len(descriptors) >= reply.chunk_count or not reply.chunks:
+            return replies
+
+
+def is_whole(replies: Sequence[FilesReply]) -> bool:
+    """Whether the chunks follow each other up to the end. They may not when the object was rechunked between two
+    replies, for that leaves its version; if they do, it does not matter."""
+    end = len(replies[0].payload)
+    for reply in replies:
+        for chunk in reply.chunks:
+            if chunk.offset != end:
+                return False
+            end += chunk.length
+    return end == replies[0].size
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def exchange(path: Path, request: FilesRequest, descriptors: list[int]) -> FilesReply:

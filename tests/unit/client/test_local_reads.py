@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -12,11 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shoal_client import local_reads
 from shoal_client.bucket import BucketClient
 from shoal_client.client import ShoalClient
-from shoal_client.local_reads import body_of
-from shoal_core.descriptors import LENGTH, FilesReply, FilesRequest, descriptor_socket_of, framed
+from shoal_client.local_reads import body_of, exchange
+from shoal_core.descriptors import CHUNKS_MAX, LENGTH, FilesReply, FilesRequest, descriptor_socket_of, framed
 from shoal_core.errors import DataCorrupt, ObjectNotFound, PermissionDenied
+from shoal_core.objects import BucketProperties, BucketReference
 from shoal_target.descriptor_socket import check_peer
 from support.node import Nodes
 
@@ -48,6 +51,39 @@ async def test_version_that_was_opened_stays_readable(bucket: BucketClient) -> N
     with await bucket.open_local("a") as local:
         await bucket.put("a", CONTENT[::-1])
         assert local.read() == CONTENT
+
+
+@pytest.mark.slow
+async def test_object_that_is_rechunked_between_two_replies_is_whole(
+    client: ShoalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version is the same then, and the files are others."""
+    content = CONTENT[: MIB - 1] * (CHUNKS_MAX + 4)
+    properties = BucketProperties(durability="os", chunk_above_bytes=1, chunk_bytes=MIB)
+    name = f"many-{os.urandom(4).hex()}"
+    await client.create_bucket(name, properties=properties)
+    await client.bucket(name).put("a", content)
+    loop, replies = asyncio.get_running_loop(), 0
+
+    async def rechunk() -> None:
+        reference = BucketReference(name)
+        job = await client.jobs.start_rechunk(reference, chunk_above_bytes=1, chunk_bytes=2 * MIB)
+        await client.jobs.ended(job.id)
+
+    def exchange_first(path: Path, request: FilesRequest, descriptors: list[int]) -> FilesReply:
+        nonlocal replies
+        replies += 1
+        reply = exchange(path, request, descriptors)
+        if replies == 1:
+            asyncio.run_coroutine_threadsafe(rechunk(), loop).result()
+        return reply
+
+    monkeypatch.setattr(local_reads, "exchange", exchange_first)
+    with await client.bucket(name).open_local("a") as local:
+        memory = bytearray(len(content))
+        local.read_into(memoryview(memory))
+        assert memory == content
+    assert replies > 2
 
 
 async def test_descriptors_cannot_write(bucket: BucketClient) -> None:
