@@ -1,4 +1,4 @@
-"""`shoal bucket create|ls|set|rm`."""
+"""`shoal bucket create|ls|set|rechunk|rm`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from shoal_cli.connection import DEFAULT_ADDRESS, EXIT_FAILED, EXIT_USAGE, CaOption, GrpcOption, run
+from shoal_cli.jobs import WaitOption, print_job
 from shoal_cli.location import Location
 from shoal_cli.output import (
     Format,
@@ -22,6 +23,7 @@ from shoal_cli.output import (
 )
 from shoal_client.client import ShoalClient
 from shoal_core.errors import BucketAlreadyExists
+from shoal_core.jobs import JobState
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, ListQuery
 
 BucketArgument = Annotated[
@@ -91,6 +93,7 @@ def register(app: typer.Typer) -> None:
     commands.command("create")(create)
     commands.command("ls")(ls)
     commands.command("set")(set_properties)
+    commands.command("rechunk")(rechunk)
     commands.command("rm")(rm)
     app.add_typer(commands, name="bucket")
 
@@ -142,7 +145,7 @@ def set_properties(
     grpc: GrpcOption = DEFAULT_ADDRESS,
     ca: CaOption = None,
 ) -> None:
-    """Change a bucket's properties. Objects that are there already stay as they were written."""
+    """Change a bucket's properties. Objects that are there already stay as they were written: see `rechunk`."""
     changes = properties_given(durability, verify, checksum, s3_etag, chunk_above, chunk_size)
     if not changes:
         complain("nothing to set: give at least one property, see --help")
@@ -154,6 +157,38 @@ def set_properties(
             print_json(bucket_document(changed))
         else:
             print_line(bucket_line(changed))
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def rechunk(
+    bucket: BucketArgument,
+    chunk_above: ChunkAboveOption = None,
+    chunk_size: ChunkSizeOption = None,
+    prefix: Annotated[str, typer.Option(help="Only objects whose names begin so.")] = "",
+    wait: WaitOption = False,
+    output: OutputOption = Format.text,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """Rewrite the objects that are there, in place, while they are read and written, into the form that the bucket's
+    properties, or these options, give to new ones.
+
+    With --wait, exit code 1 when damaged objects had to be left as they are.
+    """
+
+    async def action(client: ShoalClient) -> int | None:
+        properties = (await client.resolve(bucket, fresh=True)).properties
+        job = await client.jobs.start_rechunk(
+            bucket,
+            chunk_above_bytes=properties.chunk_above_bytes if chunk_above is None else chunk_above,
+            chunk_bytes=properties.chunk_bytes if chunk_size is None else chunk_size,
+            prefix=prefix,
+        )
+        if wait:
+            job = await client.jobs.ended(job.id)
+        print_job(job, output)
+        return EXIT_FAILED if job.state is JobState.FAILED else None
 
     run(action, grpc=grpc, ca=ca)
 

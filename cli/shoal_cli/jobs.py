@@ -1,4 +1,4 @@
-"""`shoal scrub`, `shoal rechunk` and `shoal job ls|show`: what the cluster does in the background."""
+"""`shoal scrub` and `shoal job ls|show`: what the cluster does in the background."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from shoal_cli.buckets import BucketArgument
 from shoal_cli.connection import DEFAULT_ADDRESS, EXIT_FAILED, CaOption, GrpcOption, run
 from shoal_cli.output import (
     Format,
@@ -28,7 +27,6 @@ WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait until all t
 
 def register(app: typer.Typer) -> None:
     app.command("scrub")(scrub)
-    app.command("rechunk")(rechunk)
     commands = typer.Typer(no_args_is_help=True, help="What the cluster does in the background.")
     commands.command("ls")(ls)
     commands.command("show")(show)
@@ -48,36 +46,6 @@ def scrub(
 
     async def action(client: ShoalClient) -> int | None:
         job = await client.jobs.start_scrub()
-        if wait:
-            job = await client.jobs.ended(job.id)
-        print_job(job, output)
-        return EXIT_FAILED if job.state is JobState.FAILED else None
-
-    run(action, grpc=grpc, ca=ca)
-
-
-def rechunk(
-    bucket: BucketArgument,
-    above: Annotated[
-        int,
-        typer.Option(min=0, help="Objects of more bytes become chunks; 0: every object becomes one file."),
-    ],
-    chunk: Annotated[int, typer.Option(min=0, help="Bytes of each chunk; 0 means 1 GiB.")] = 0,
-    prefix: Annotated[str, typer.Option(help="Only objects whose names begin so.")] = "",
-    wait: WaitOption = False,
-    output: OutputOption = Format.text,
-    grpc: GrpcOption = DEFAULT_ADDRESS,
-    ca: CaOption = None,
-) -> None:
-    """Rewrite a bucket's objects into chunks of another size, in place, while they are read and written.
-
-    With --wait, exit code 1 when objects had to be left because they are damaged; they stay as they were.
-    """
-
-    async def action(client: ShoalClient) -> int | None:
-        job = await client.jobs.start_rechunk(
-            bucket, chunk_above_bytes=above, chunk_bytes=chunk, prefix=prefix
-        )
         if wait:
             job = await client.jobs.ended(job.id)
         print_job(job, output)

@@ -1,4 +1,4 @@
-"""`shoal scrub`, `shoal rechunk` and `shoal job`, run as a user runs them."""
+"""`shoal scrub`, `shoal bucket rechunk` and `shoal job`, run as a user runs them."""
 
 from __future__ import annotations
 
@@ -68,16 +68,18 @@ def test_scrubs_and_jobs(nodes: Nodes, shoal: Shoal) -> None:
 
 
 def test_rechunks(shoal: Shoal) -> None:
-    ended = shoal.run("rechunk", "ais://b", "--above", "5", "--chunk", "1048576", "--wait", "-o", "json")
-    job = json.loads(ended.stdout)
-    assert (ended.exit_code, job["kind"], job["bucket"], job["state"]) == (
-        0,
-        "rechunk",
-        "ais://b",
-        "finished",
-    )
-    assert (job["targets"]["t1"]["objects"], job["targets"]["t1"]["bytes"]) == (1, 100_000)
-    assert "rechunk" in shoal.run("job", "ls", "--kind", "rechunk").stdout
-    refused = shoal.run("rechunk", "b", "--above", "5", "--chunk", "1")
+    """Into the form that the bucket asks for by now, or into another."""
+    assert shoal.run("bucket", "set", "b", "--chunk-above", "5", "--chunk-size", "1MiB").exit_code == 0
+    for options in ([], ["--chunk-above", "0"]):
+        ended = shoal.run("bucket", "rechunk", "ais://b", *options, "--wait", "-o", "json")
+        job = json.loads(ended.stdout)
+        assert (ended.exit_code, job["kind"], job["bucket"], job["state"]) == (
+            0,
+            "rechunk",
+            "ais://b",
+            "finished",
+        )
+        assert (job["targets"]["t1"]["objects"], job["targets"]["t1"]["bytes"]) == (1, 100_000)
+    assert len(shoal.run("job", "ls", "--kind", "rechunk").stdout.splitlines()) == 2
+    refused = shoal.run("bucket", "rechunk", "b", "--chunk-size", "1")
     assert (refused.exit_code, "chunk_bytes is 1" in refused.stderr) == (1, True)
-    assert shoal.run("rechunk", "b").exit_code == 2
