@@ -67,9 +67,7 @@ class Door:
     server: HttpServer
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(default=None)
 
-    async def ask(
-        self, requests: Sequence[Signed], cuts: Sequence[int], *, seconds_max: float = SECONDS_MAX
-    ) -> list[Outcome]:
+    async def ask(self, requests: Sequence[Signed], cuts: Sequence[int]) -> list[Outcome]:
         """All requests at once, in packets cut at `cuts`; fewer outcomes when the connection ended early."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
@@ -81,7 +79,7 @@ class Door:
                 await asyncio.sleep(0)
         outcomes = []
         try:
-            async with asyncio.timeout(seconds_max):
+            async with asyncio.timeout(SECONDS_MAX):
                 for request in requests:
                     outcomes.append(await outcome(reader, is_head=request.method == "HEAD"))
                     if (b"connection", b"close") in outcomes[-1].headers:
