@@ -18,7 +18,7 @@ from support.lane_doors import door, parts_of
 from support.lane_puts import PutGenerator
 from support.memory_buckets import MemoryBuckets
 
-REQUESTS = int(os.environ.get("SHOAL_LANE_PUTS", "5000"))
+REQUESTS = int(os.environ.get("SHOAL_LANE_PUTS", "3000"))
 NAMES = (
     "plain", "a/b/c.bin", "space in it", "caf\u00e9", "a//b", "../up", ".", "%25", "x" * 500, "x" * 1024, "x" * 1025,
 )  # fmt: skip
