@@ -55,7 +55,8 @@ class Merge:
         self._prefix = query.prefix.encode()
         self._delimiter = query.delimiter.encode()
         self._room = query.limit
-        self._locations: dict[bytes, str] = {}
+        self._elsewhere: dict[bytes, str] = {}
+        """Where rows of this round lie that are not of the first walk."""
         self._entries: list[ObjectInfo] = []
         self._prefixes: list[str] = []
         self._last = ""
@@ -77,11 +78,11 @@ class Merge:
         for walk in self._walks:
             walk.fill(wanted)
         last = min((walk.rows[-1] for walk in self._walks if not walk.ended), default=None)
-        rows: list[Row] = []
-        self._locations.clear()
-        for walk in self._walks:
+        rows = self._walks[0].take(last)
+        self._elsewhere.clear()
+        for walk in self._walks[1:]:
             taken = walk.take(last)
-            self._locations.update(dict.fromkeys([key for key, _ in taken], walk.location))
+            self._elsewhere.update(dict.fromkeys([key for key, _ in taken], walk.location))
             rows += taken
         rows.sort()
         return rows
@@ -104,7 +105,8 @@ class Merge:
 
     def _show_names(self, rows: Sequence[Row]) -> int:
         if rows:
-            infos = listed(rows, [self._locations[key] for key, _ in rows])
+            location_of, here = self._elsewhere.get, self._walks[0].location
+            infos = listed(rows, [location_of(key, here) for key, _ in rows])
             self._entries += infos
             self._last = infos[-1].name
             self._room -= len(rows)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
-from functools import lru_cache
 
 from shoal_core.errors import BucketAlreadyExists
 from shoal_core.objects import Bucket, BucketProperties, ListQuery
@@ -15,6 +13,7 @@ from shoal_gateway.s3.bodies import small_body
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import S3Request
 from shoal_gateway.s3.signature import FALLBACK_REGION
+from shoal_gateway.s3.times import timestamp
 from shoal_gateway.s3.xml import document, element, leaf, parse
 
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -79,19 +78,3 @@ class BucketOperations:
     async def versioning(self, bucket: Bucket, request: S3Request) -> None:
         """Old versions cannot be reached through S3 yet, so no bucket claims to keep them for its clients."""
         await answer_xml(request, document("VersioningConfiguration"))
-
-
-MILLISECONDS = tuple(f".{milliseconds:03d}Z" for milliseconds in range(1000))
-"""Looked up, since formatting them takes as long as all the rest of a listing's entry."""
-
-
-def timestamp(time_ns: int) -> str:
-    """As S3 writes it: milliseconds, always three digits."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return second(seconds) + MILLISECONDS[rest // 1_000_000]
-
-
-@lru_cache(4096)
-def second(seconds: int) -> str:
-    """Since 1970. Kept, because the names of a listing were often written together."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

@@ -12,7 +12,6 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import parse_preconditions
 from shoal_gateway.s3.answers import answer_xml
 from shoal_gateway.s3.bodies import PUT_BYTES_MAX
-from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.checksums import COMPOSITE, TYPE
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.object_headers import (
@@ -24,6 +23,7 @@ from shoal_gateway.s3.object_headers import (
 )
 from shoal_gateway.s3.objects import checked_key
 from shoal_gateway.s3.requests import S3Request
+from shoal_gateway.s3.times import timestamp
 from shoal_gateway.s3.xml import document, leaf
 
 SOURCE = "x-amz-copy-source"

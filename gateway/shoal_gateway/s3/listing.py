@@ -11,9 +11,9 @@ from urllib.parse import quote
 from shoal_core.objects import Bucket, ListPage, ListQuery
 from shoal_gateway.parts import Parts
 from shoal_gateway.s3.answers import OWNER, answer_xml
-from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import S3Request
+from shoal_gateway.s3.times import timestamps
 from shoal_gateway.s3.xml import document, element, escaped_all, leaf
 
 KEYS_MAX = 1000
@@ -115,10 +115,11 @@ def contents(page: ListPage, text: TextWriter, *, with_owner: bool) -> list[str]
     tail = f"<StorageClass>STANDARD</StorageClass>{OWNER if with_owner else ''}</Contents>"
     names = escaped_all(text.all([info.name for info in page.entries]))
     etags = escaped_all([info.etag for info in page.entries])
+    times = timestamps([info.modified_ns for info in page.entries])
     return [
-        f"<Contents><Key>{name}</Key><LastModified>{timestamp(info.modified_ns)}</LastModified>"
+        f"<Contents><Key>{name}</Key><LastModified>{time}</LastModified>"
         f'<ETag>"{etag}"</ETag><Size>{info.size}</Size>{tail}'
-        for info, name, etag in zip(page.entries, names, etags, strict=True)
+        for info, name, etag, time in zip(page.entries, names, etags, times, strict=True)
     ]
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from shoal_core.multipart import MultipartStore, UploadInfo, UploadQuery
 from shoal_core.objects import Bucket
 from shoal_gateway.s3.answers import OWNER
-from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.checksums import TYPE
 from shoal_gateway.s3.completing import ALGORITHM
 from shoal_gateway.s3.listing import TextWriter, text_writer
 from shoal_gateway.s3.requests import S3Request
+from shoal_gateway.s3.times import timestamp
 from shoal_gateway.s3.xml import document, element, leaf, leaves
 from shoal_store.folding import common_prefix
 

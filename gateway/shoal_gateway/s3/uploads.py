@@ -11,7 +11,6 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import parse_preconditions, parse_range
 from shoal_gateway.s3.answers import OWNER, answer_xml
 from shoal_gateway.s3.bodies import PUT_BYTES_MAX, UploadedBody, content_md5, small_body
-from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.checksums import TYPE
 from shoal_gateway.s3.completing import (
     ALGORITHM,
@@ -34,6 +33,7 @@ from shoal_gateway.s3.object_headers import (
 from shoal_gateway.s3.objects import checked_key
 from shoal_gateway.s3.part_reads import part_number
 from shoal_gateway.s3.requests import S3Request
+from shoal_gateway.s3.times import timestamp
 from shoal_gateway.s3.upload_listing import algorithm_leaves, listed_uploads
 from shoal_gateway.s3.xml import document, element, leaf, leaves, parse
 

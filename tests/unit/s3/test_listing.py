@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from shoal_core.objects import ListPage, ObjectInfo, Version
-from shoal_gateway.s3.buckets import timestamp
 from shoal_gateway.s3.listing import TextWriter, contents
+from shoal_gateway.s3.times import timestamp
 from shoal_gateway.s3.xml import document, escaped, escaped_all, parse
 
 NAMES = st.lists(st.text(alphabet="ab/~&<>\"' %+=é猫😀\t]", min_size=1, max_size=5), max_size=6)
