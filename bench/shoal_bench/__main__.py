@@ -6,6 +6,7 @@ python -m shoal_bench [--quick] [--only shoal] [--folder DIR] [--output FILE]
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -61,7 +62,7 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
     notes = [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}; {syncs_per_second(folder):,.0f} fdatasync/s, "
         f"{written_mib_per_second(folder):,.0f} MiB/s written and synced; wrk with one thread on the same machine, the "
-        f"median of {ROUNDS} rounds of {scale.seconds:g} s a row. Shoal: 1 target, 2 mountpaths, 1 disk, a gateway "
+        f"median of {ROUNDS} rounds of {scale.seconds:g} s a row. Shoal: 1 target, 1 mountpath, 1 disk, a gateway "
         "a core."
     ]
     with shoal(folder / "shoal") as running:
@@ -73,6 +74,7 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
         )
     with shoal(folder / "shoal", local_reads=False) as running:
         collect(rows, running, measure_reads(running, scale, folder))
+    shutil.rmtree(folder / "shoal")  # the next system gets the space
     if only is None:
         with seaweedfs(folder / "seaweedfs") as running:
             collect(rows, running, measure(running, scale, folder))

@@ -45,8 +45,9 @@ class Running:
 
 @contextmanager
 def shoal(folder: Path, *, local_reads: bool = True) -> Iterator[Running]:
-    """As `shoal up` starts it: one target of two mountpaths, a gateway a core, etcd."""
+    """As `shoal up` starts it on one disk: one target of one mountpath, a gateway a core, etcd."""
     command = [str(COMMANDS / "shoal"), "up", "--data", str(folder), "--port", "0", "--grpc-port", "0"]
+    command += ["--mountpath", str(folder / "disk")]
     command += [] if local_reads else ["--no-local-reads"]
     with started(command, folder.parent / "shoal.log") as process:
         environment: dict[str, str] = {}

@@ -14,7 +14,6 @@ from rich.status import Status
 from shoal_cli.output import Format, OutputOption, complain, print_line, printable, size_text
 from shoal_cli.supervisor.folder import DataFolder
 from shoal_cli.supervisor.layout import Layout, read_layout
-from shoal_cli.supervisor.settings import MOUNTPATHS
 from shoal_cli.up import DEFAULT_DATA, DataOption
 from shoal_core.errors import ConfigurationError, ShoalError
 from shoal_store.fsck import Report, verify
@@ -35,7 +34,10 @@ def fsck(data: DataOption = DEFAULT_DATA, output: OutputOption = Format.text) ->
     folder = DataFolder.at(data)
     try:
         layout = recorded_layout(folder)
-        reports = {target: verify_target(folder, target) for target in layout.target_names()}
+        reports = {
+            target: verify_target(layout.mountpaths_of(folder, target), target)
+            for target in layout.target_names()
+        }
     except ShoalError as error:
         complain(error.message)
         raise typer.Exit(EXIT_CONFIGURATION) from error
@@ -55,8 +57,7 @@ def recorded_layout(folder: DataFolder) -> Layout:
     return layout
 
 
-def verify_target(folder: DataFolder, target: str) -> Report:
-    mountpaths: Mapping[str, Path] = {name: folder.mountpath(target, name) for name in MOUNTPATHS}
+def verify_target(mountpaths: Mapping[str, Path], target: str) -> Report:
     missing = [path for path in mountpaths.values() if not (path / "shoal.json").exists()]
     if missing:
         raise ConfigurationError(

@@ -34,6 +34,14 @@ TargetsOption = Annotated[
     int | None,
     typer.Option(min=1, max=MEMBERS_MAX, help="Storage targets; fixed at the first start. [default: 1]"),
 ]
+MountpathOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--mountpath",
+        help="A folder on a disk of its own for objects, shared by all targets; repeat for each disk. Fixed at "
+        "the first start. [default: two in the data folder]",
+    ),
+]
 PortOption = Annotated[
     int | None,
     typer.Option("--port", min=0, max=65535, help="HTTP port; 0 chooses one. [default: as before, or 51080]"),
@@ -65,9 +73,10 @@ class UpOptions:
             "--port": self.wishes.gateway_port,
             "--grpc-port": self.wishes.proxy_port,
         }
-        return words + [
+        words += [
             word for name, value in optional.items() if value is not None for word in (name, str(value))
         ]
+        return words + [word for disk in self.wishes.disks for word in ("--mountpath", disk)]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,6 +86,7 @@ def register(app: typer.Typer) -> None:
 def up(
     data: DataOption = DEFAULT_DATA,
     targets: TargetsOption = None,
+    mountpath: MountpathOption = None,
     port: PortOption = None,
     grpc_port: GrpcPortOption = None,
     workers: WorkersOption = None,
@@ -94,9 +104,9 @@ def up(
     127.0.0.1 only, and end with this one.
     """
     cores = len(os.sched_getaffinity(0))
-    options = UpOptions(
-        DataFolder.at(data), Wishes(targets, port, grpc_port), workers or min(cores, MEMBERS_MAX), local_reads
-    )
+    disks = tuple(str(path.absolute()) for path in mountpath or ())
+    wishes = Wishes(targets, port, grpc_port, disks)
+    options = UpOptions(DataFolder.at(data), wishes, workers or min(cores, MEMBERS_MAX), local_reads)
     try:
         if detach:
             start_detached(options.arguments())

@@ -18,8 +18,8 @@ from typing import Self
 from shoal_cli.environment import variables
 from shoal_cli.supervisor.etcd import TEST_ARGUMENTS_VARIABLE
 from shoal_cli.supervisor.folder import DataFolder
+from shoal_cli.supervisor.layout import read_layout
 from shoal_cli.supervisor.parenthood import start_bound_process
-from shoal_cli.supervisor.settings import MOUNTPATHS
 from shoal_cli.supervisor.state import ClusterState, Phase, read_state
 from support.workload import wait_until
 
@@ -94,8 +94,10 @@ class Cluster:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def mountpaths(self) -> list[Path]:
-        targets = [f"t{number}" for number in range(1, self.targets + 1)]
-        return [self._folder.mountpath(target, name) for target in targets for name in MOUNTPATHS]
+        layout = read_layout(self._folder)
+        assert layout is not None, f"the cluster was never started: {self.output()}"
+        targets = layout.target_names()
+        return [path for target in targets for path in layout.mountpaths_of(self._folder, target).values()]
 
     def leftovers(self) -> list[Path]:
         """Unfinished writes under `tmp/<process>/`, and folders of processes that are gone."""

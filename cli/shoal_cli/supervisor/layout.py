@@ -22,6 +22,8 @@ DEFAULT_PORTS = {"gateway": 51080, "proxy": 51081}
 SOCKET_PATH_BYTES_MAX = 100
 MEMBERS_MAX = 32
 """Targets, and gateways, on one host."""
+DEFAULT_MOUNTPATHS = 2
+"""In the data folder; a second one holds the copy of the first one's index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,18 @@ class Layout:
     """Port by listener, `gateway`, `proxy`, `t1-public` ...: the same ones again keep cached maps true."""
     socket_folder: str
     """Where the targets' Unix sockets are."""
+    disks: tuple[str, ...] = ()
+    """Absolute folders, one a disk, with a mountpath of each target in it; none means the data folder."""
 
     def target_names(self) -> list[str]:
         return [f"t{number}" for number in range(1, self.targets + 1)]
+
+    def mountpaths_of(self, folder: DataFolder, target: str) -> dict[str, Path]:
+        """Path by identifier, `mp1` ..., of one target."""
+        if self.disks:
+            return {f"mp{number}": Path(disk) / target for number, disk in enumerate(self.disks, 1)}
+        names = [f"mp{number}" for number in range(1, DEFAULT_MOUNTPATHS + 1)]
+        return {name: folder.mountpath(target, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +58,20 @@ class Wishes:
     targets: int | None = None
     gateway_port: int | None = None
     proxy_port: int | None = None
+    disks: tuple[str, ...] = ()
 
 
 def settle_layout(folder: DataFolder, wishes: Wishes) -> Layout:
     """The layout to start with, checked and written. Raises ConfigurationError; call with the lock held."""
+    if len(set(wishes.disks)) < len(wishes.disks):
+        raise ConfigurationError("the same --mountpath was given twice; give each disk once")
     recorded = read_layout(folder)
-    layout = recorded or Layout(FORMAT, str(uuid.uuid4()), wishes.targets or 1, {}, "")
+    layout = recorded or Layout(FORMAT, str(uuid.uuid4()), wishes.targets or 1, {}, "", wishes.disks)
+    if wishes.disks and wishes.disks != layout.disks:
+        raise ConfigurationError(
+            f"{folder.root} was made with its mountpaths in {', '.join(layout.disks) or 'the data folder'}; adding "
+            "or moving disks is not built yet; leave --mountpath out, or use another --data"
+        )
     if wishes.targets is not None and wishes.targets != layout.targets:
         raise ConfigurationError(
             f"{folder.root} was made with --targets {layout.targets} and cannot become {wishes.targets}: moving "

@@ -15,8 +15,6 @@ from shoal_core.certificates import ClusterAuthority, needs_renewal
 from shoal_core.errors import ConfigurationError
 from shoal_core.s3_keys import random_key
 
-MOUNTPATHS = ("mp1", "mp2")
-
 Table = Mapping[str, object]
 
 
@@ -48,18 +46,27 @@ def write_proxy_settings(folder: DataFolder, layout: Layout, name: str) -> None:
 
 
 def write_target_settings(folder: DataFolder, layout: Layout, name: str) -> None:
-    mountpaths = [(mountpath, folder.mountpath(name, mountpath)) for mountpath in MOUNTPATHS]
-    for _, path in mountpaths:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mountpaths = layout.mountpaths_of(folder, name)
+    for path in mountpaths.values():
+        make_mountpath(path)
     table = common(folder, layout, name) | {
         "public_address": f"127.0.0.1:{layout.ports[f'{name}-public']}",
         "internal_address": f"127.0.0.1:{layout.ports[f'{name}-internal']}",
         "unix_socket": str(Path(layout.socket_folder) / f"{name}.sock"),
-        # All targets of a local cluster share one disk; the same weight spreads objects evenly.
+        # All targets of a local cluster share its disks; the same weight spreads objects evenly.
         "weight": 1.0,
     }
-    tables = [{"id": mountpath, "path": str(path)} for mountpath, path in mountpaths]
+    tables = [{"id": mountpath, "path": str(path)} for mountpath, path in mountpaths.items()]
     write_atomically(folder.settings_file(name), toml(table, mountpaths=tables))
+
+
+def make_mountpath(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make mountpath {path}: {error.strerror}; is its disk mounted, and yours to write to?"
+        ) from error
 
 
 def settle_s3_key(folder: DataFolder) -> None:

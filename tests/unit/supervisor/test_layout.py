@@ -60,6 +60,36 @@ def test_another_number_of_targets_is_refused(folder: DataFolder) -> None:
         settle_layout(folder, Wishes(3, 0, 0))
 
 
+def test_mountpaths_are_two_in_the_data_folder_unless_disks_are_named(folder: DataFolder) -> None:
+    layout = settle_layout(folder, ANY_PORTS)
+    assert layout.mountpaths_of(folder, "t1") == {
+        "mp1": folder.root / "targets/t1/mp1",
+        "mp2": folder.root / "targets/t1/mp2",
+    }
+
+
+def test_named_disks_hold_a_mountpath_of_each_target_and_are_kept(folder: DataFolder) -> None:
+    layout = settle_layout(folder, Wishes(2, 0, 0, ("/disk1", "/disk2", "/disk3")))
+    assert layout.mountpaths_of(folder, "t2") == {
+        f"mp{number}": Path(f"/disk{number}/t2") for number in (1, 2, 3)
+    }
+    assert settle_layout(folder, ANY_PORTS).disks == layout.disks
+    assert settle_layout(folder, Wishes(disks=layout.disks)).disks == layout.disks
+
+
+@pytest.mark.parametrize("disks", [("/disk1",), ("/disk2", "/disk1")])
+def test_other_disks_are_refused_later(folder: DataFolder, disks: tuple[str, ...]) -> None:
+    settle_layout(folder, Wishes(1, 0, 0, ("/disk1", "/disk2")))
+    with pytest.raises(ConfigurationError, match=r"mountpaths in /disk1, /disk2; adding or moving disks"):
+        settle_layout(folder, Wishes(disks=disks))
+
+
+def test_a_disk_named_twice_is_refused(folder: DataFolder) -> None:
+    with pytest.raises(ConfigurationError, match="given twice"):
+        settle_layout(folder, Wishes(1, 0, 0, ("/disk1", "/disk1")))
+    assert not folder.layout_file.exists()
+
+
 @pytest.mark.parametrize(("name", "option"), [("gateway", "--port"), ("proxy", "--grpc-port")])
 def test_a_taken_port_is_refused_with_the_option_that_chooses_another(
     folder: DataFolder, taken_port: int, name: str, option: str
