@@ -1,0 +1,262 @@
+"""Many items, read beside each other and given in the order they were asked for: the inside of GetBatch.
+
+What is at hand is taken at once; the rest is fetched a few at a time, and only so far ahead that memory stays
+bounded: WINDOW_ITEMS items, small ones held as bytes, others as open bodies that are read when their turn comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from shoal_archive.archives import Archives, exact
+from shoal_core.errors import InvalidArgument, RangeNotSatisfiable, ShoalError
+from shoal_core.objects import Bucket, ObjectStore, RangeRequest
+
+WINDOW_ITEMS = 64
+FETCHES_MAX = 16
+"""Items that are being fetched at the same time."""
+HELD_BYTES_MAX = 128 << 10
+"""Of an item that is held as bytes until its turn comes. WINDOW_ITEMS of them, 8 MiB, are the most a batch holds."""
+TO_THE_END = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An object, a member of an archive, or a range of either."""
+
+    bucket: Bucket
+    name: str
+    member: str = ""
+    start: int = 0
+    length: int = 0
+    """0: all of it (and `start` is 0); TO_THE_END; or bytes, all of which must exist."""
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.length < TO_THE_END or (self.start and not self.length):
+            raise InvalidArgument(
+                f"range (start {self.start}, length {self.length}) of {self.name!r} is none: start is 0 or more, "
+                "length 1 or more, or -1 for everything from start"
+            )
+
+
+class Body(Protocol):
+    """Bytes that are read when their turn comes."""
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """What became of an item: `data`, or `body` for large ones, or `error`."""
+
+    size: int
+    data: bytes = b""
+    body: Body | None = None
+    error: ShoalError | None = None
+
+    @staticmethod
+    def failed(error: ShoalError) -> Entry:
+        return Entry(0, error=error)
+
+    async def chunks(self, what: str) -> AsyncIterator[bytes]:
+        """The pieces of `body`, which is closed afterwards."""
+        assert self.body is not None
+        async for data in exact(self.body.chunks(), self.size, what):
+            yield data
+        await self.close()
+
+    async def close(self) -> None:
+        """Any number of times."""
+        body, self.body = self.body, None
+        if body is not None:
+            await body.close()
+
+
+AtHand = Callable[[Item], Entry | None]
+"""The entry of an item that can be had without waiting; None for others."""
+
+
+def nothing_at_hand(_item: Item) -> None:
+    """Of a process without disks."""
+
+
+class Streams(Protocol):
+    """One batch's items as their owners stream them."""
+
+    async def entry(self, number: int) -> Entry | None:
+        """Of the item with this number; called in their order. None for items that no owner streams (any more)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+Elsewhere = Callable[[Sequence[Item]], Streams | None]
+"""Begins the streams of a batch; None when nothing of it is elsewhere."""
+
+
+def nobody_else(_items: Sequence[Item]) -> None:
+    """Of a process that has all objects itself, or asks for them one by one."""
+
+
+class BatchReader:
+    """Reads batches from `store`; the members of archives through `archives`."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        archives: Archives,
+        *,
+        at_hand: AtHand = nothing_at_hand,
+        elsewhere: Elsewhere = nobody_else,
+    ) -> None:
+        self._store = store
+        self._elsewhere = elsewhere
+        self._archives = archives
+        self._at_hand = at_hand
+
+    async def entries(self, items: Sequence[Item]) -> AsyncGenerator[list[Entry], None]:
+        """Entries in the order of the items, as many at a time as are there. Bodies are closed with the next ones."""
+        given: list[Entry] = []
+        window = deque[Entry | asyncio.Task[Entry]]()
+        fetching, position = Fetching(asyncio.Semaphore(FETCHES_MAX), self._elsewhere(items)), 0
+        try:
+            while position < len(items) or window:
+                for item in items[position : position + WINDOW_ITEMS - len(window)]:
+                    entry = self._at_hand(item)
+                    window.append(entry or asyncio.create_task(self._fetched(item, position, fetching)))
+                    position += 1
+                given = await first_ones(window)
+                yield given
+                await close_all(given)
+        finally:
+            await close_all(given)
+            await drop(window)
+            if fetching.streams is not None:
+                await fetching.streams.close()
+
+    async def _fetched(self, item: Item, number: int, fetching: Fetching) -> Entry:
+        # Tasks take their turns in the order in which they were made, so an owner's stream is read in its order.
+        async with fetching.turns:
+            streams = fetching.streams
+            if streams is not None and (entry := await streams.entry(number)) is not None:
+                return entry
+            try:
+                return await self._fetch(item)
+            except ShoalError as error:
+                return Entry.failed(error)
+
+    async def _fetch(self, item: Item) -> Entry:
+        size, body = await (self._open_member(item) if item.member else self._open_object(item))
+        if size > HELD_BYTES_MAX:
+            return Entry(size, body=body)
+        try:
+            data = b"".join([piece async for piece in exact(body.chunks(), size, item.name)])
+        finally:
+            await body.close()
+        return Entry(size, data)
+
+    async def _open_object(self, item: Item) -> tuple[int, Body]:
+        body = await self._store.open(item.bucket, item.name, range=range_request(item))
+        size = body.info.size if body.range is None else body.range.length
+        if item.length > 0 and size != item.length:
+            await body.close()
+            raise beyond(item, body.info.size)
+        return size, body
+
+    async def _open_member(self, item: Item) -> tuple[int, Body]:
+        member = await self._archives.open_member(item.bucket, item.name, item.member)
+        if not item.length:
+            return member.size, member
+        left = member.size - item.start
+        size = left if item.length == TO_THE_END else item.length
+        if size > left or left <= 0:
+            await member.close()
+            raise beyond(item, member.size)
+        return size, Slice(member, item.start, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """What the tasks of one batch share."""
+
+    turns: asyncio.Semaphore
+    streams: Streams | None
+
+
+class Slice:
+    """A range of a body that can only be read from its beginning."""
+
+    def __init__(self, body: Body, start: int, length: int) -> None:
+        self._body = body
+        self._start = start
+        self._length = length
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        skip, left = self._start, self._length
+        async for piece in self._body.chunks():
+            wanted = piece[skip : skip + left]
+            skip = max(skip - len(piece), 0)
+            left -= len(wanted)
+            if wanted:
+                yield wanted
+            if not left:
+                return
+
+    async def close(self) -> None:
+        await self._body.close()
+
+
+def range_request(item: Item) -> RangeRequest | None:
+    if not item.length:
+        return None
+    return RangeRequest(item.start, None if item.length == TO_THE_END else item.start + item.length - 1)
+
+
+def beyond(item: Item, size: int) -> RangeNotSatisfiable:
+    return RangeNotSatisfiable(
+        f"range (start {item.start}, length {item.length}) does not lie within the {size} bytes of "
+        f"{item.name}{f'/{item.member}' if item.member else ''}",
+        size=str(size),
+    )
+
+
+async def first_ones(window: deque[Entry | asyncio.Task[Entry]]) -> list[Entry]:
+    """All at the left end that are done; at least one, which is waited for."""
+    found: list[Entry] = []
+    while window:
+        first = window[0]
+        if isinstance(first, Entry):
+            found.append(first)
+        elif first.done() or not found:
+            found.append(await first)
+        else:
+            break
+        window.popleft()
+    return found
+
+
+async def close_all(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if entry.body is not None:
+            await entry.close()
+
+
+async def drop(window: deque[Entry | asyncio.Task[Entry]]) -> None:
+    """Of a reader that was given up."""
+    for each in window:
+        if isinstance(each, asyncio.Task):
+            each.cancel()
+    for each in window:
+        entry = each if isinstance(each, Entry) else None
+        if isinstance(each, asyncio.Task):
+            with suppress(asyncio.CancelledError):
+                entry = await each
+        if entry is not None:
+            await entry.close()
