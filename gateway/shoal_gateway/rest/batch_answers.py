@@ -1,0 +1,180 @@
+"""The archive that answers a batch, as it grows, and what became of each entry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import msgspec
+
+from shoal_archive.batch import Entry, Item
+from shoal_archive.formats import ArchiveFormat
+from shoal_archive.packing import packer_of
+from shoal_core.errors import NotFound, ShoalError
+from shoal_core.objects import FRAME_BYTES
+from shoal_gateway.exchange import Exchange
+
+SOFT_ERRORS_MAX = 8
+"""Items of a batch that may be missing with `coer`; AIStore's default of `get_batch.max_soft_errs`."""
+MISSING = "__404__"
+PIECE_BYTES = 256 << 10
+"""Members are put together until they are so many bytes."""
+
+
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """One entry of `in`."""
+
+    objname: str = ""
+    bucket: str = ""
+    provider: str = ""
+    uname: str = ""
+    archpath: str = ""
+    opaque: str = ""
+    start: int = 0
+    length: int = 0
+
+
+class BatchMessage(msgspec.Struct, frozen=True):
+    """AIStore's MossReq."""
+
+    wanted: list[Wanted] = msgspec.field(name="in", default_factory=list)
+    mime: str = ".tar"
+    coer: bool = False
+    onob: bool = False
+    strm: bool = False
+    coloc: int = 0
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """One entry of `out`, in the order of `in`."""
+
+    objname: str
+    bucket: str
+    provider: str
+    size: int
+    archpath: str | msgspec.UnsetType = msgspec.UNSET
+    opaque: str | msgspec.UnsetType = msgspec.UNSET
+    err_msg: str | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A message, understood: what is to be read, and under which names it goes into the archive."""
+
+    message: BatchMessage
+    format: ArchiveFormat
+    items: Sequence[Item]
+    names: Sequence[str]
+
+
+class TooManyMissing(NotFound):
+    """More items of a batch could not be read than one may lack."""
+
+
+class Packing:
+    """The archive as it grows, and what became of each entry."""
+
+    def __init__(self, batch: Batch, outcomes: list[Outcome]) -> None:
+        self._batch = batch
+        self._outcomes = outcomes
+        self._packer, self._compressor = packer_of(batch.format, modified_seconds=int(time.time()))
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._missing = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._gathered_bytes >= PIECE_BYTES
+
+    def add(self, entry: Entry) -> None:
+        """One that is here, or missing. Raises what makes the whole batch fail."""
+        name = self._batch.names[len(self._outcomes)]
+        if entry.error is not None:
+            self._missing += 1
+            check_missing(self._batch, entry.error, self._missing)
+            name = f"{MISSING}/{name}"
+        self._gathered += self._packer.whole(name, entry.data)
+        self._gathered_bytes += entry.size
+        self._note(entry)
+
+    async def add_large(self, entry: Entry) -> AsyncIterator[bytes]:
+        """Pieces of the archive."""
+        name = self._batch.names[len(self._outcomes)]
+        self._gathered.append(self._packer.begin(name, entry.size))
+        async for data in entry.chunks(name):
+            self._gathered.append(self._packer.piece(data))
+            yield await self.taken()
+        self._gathered.append(self._packer.finish())
+        self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        self._outcomes.append(outcome(self._batch, len(self._outcomes), entry))
+
+    async def taken(self) -> bytes:
+        """All that was gathered since the last time."""
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        self._gathered_bytes = 0
+        return await asyncio.to_thread(self._compressor.compress, data) if self._compressor else data
+
+    async def end(self) -> bytes:
+        self._gathered.append(self._packer.end())
+        return await self.taken() + (self._compressor.finish() if self._compressor else b"")
+
+    def close(self) -> None:
+        self._packer.close()
+
+
+def check_missing(batch: Batch, error: ShoalError, missing: int) -> None:
+    if not batch.message.coer:
+        raise error
+    if missing > SOFT_ERRORS_MAX:
+        raise TooManyMissing(
+            f"more than {SOFT_ERRORS_MAX} entries of the batch could not be read, the last: {error.message}"
+        )
+
+
+def outcome(batch: Batch, number: int, entry: Entry) -> Outcome:
+    wanted, item = batch.message.wanted[number], batch.items[number]
+    return Outcome(
+        item.name,
+        item.bucket.reference.name,
+        item.bucket.reference.provider,
+        entry.size,
+        wanted.archpath or msgspec.UNSET,
+        wanted.opaque or msgspec.UNSET,
+        entry.error.message if entry.error else msgspec.UNSET,
+    )
+
+
+async def send_parts(
+    batch: Batch, outcomes: list[Outcome], archive: IO[bytes], size: int, exchange: Exchange
+) -> None:
+    """multipart/mixed: the metadata, then the archive."""
+    boundary = uuid.uuid4().hex
+    metadata = msgspec.json.encode({"uuid": uuid.uuid4().hex[:12], "out": outcomes})
+    head = part_head(boundary, "metadata", "application/json") + metadata + b"\r\n"
+    head += part_head(boundary, "archive", batch.format.media_type)
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    await exchange.start(
+        200,
+        [
+            (b"content-type", f"multipart/mixed; boundary={boundary}".encode()),
+            (b"content-length", b"%d" % (len(head) + size + len(tail))),
+        ],
+    )
+    await exchange.write(head, more=True)
+    archive.seek(0)
+    while piece := await asyncio.to_thread(archive.read, FRAME_BYTES):
+        await exchange.write(piece, more=True)
+    await exchange.write(tail, more=False)
+
+
+def part_head(boundary: str, name: str, media_type: str) -> bytes:
+    return (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\nContent-Type: {media_type}\r\n\r\n'
+    ).encode()

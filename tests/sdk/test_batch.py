@@ -1,0 +1,177 @@
+"""`Batch` of the official SDK: whole objects, ranges and members of shards, in order, in every format."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import lz4.frame
+import pytest
+from aistore import Client
+from aistore.sdk.bucket import Bucket
+from aistore.sdk.errors import AISError
+
+from support.cluster import Cluster
+from support.tars import tar_of
+
+SIZES = (0, 1, 511, 512, 4096, 16384, 16385, 100_000, (1 << 20) + 7, 3 << 20)
+BODIES = {f"folder/object-{size}": os.urandom(size) for size in SIZES}
+MEMBERS = {f"sample/{number:03}.cls": os.urandom(100 * number) for number in range(40)}
+
+
+@pytest.fixture(
+    params=["cluster", "cluster3", "two_hosts", "remote_cluster"],
+    ids=["one-target", "three-targets", "two-hosts", "no-local-reads"],
+)
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """As in the other modules, and a cluster whose gateways read nothing from disks."""
+    return str(request.getfixturevalue(request.param).endpoint)
+
+
+@pytest.fixture(scope="module")
+def remote_cluster(module_cluster: Callable[..., Cluster]) -> Cluster:
+    return module_cluster(targets=3, local_reads=False)
+
+
+@pytest.fixture
+def filled(bucket: Bucket) -> Bucket:
+    for name, body in BODIES.items():
+        bucket.object(name).get_writer().put_content(body)
+    bucket.object("shard.tar").get_writer().put_content(tar_of(MEMBERS))
+    bucket.object("shard.tgz").get_writer().put_content(tar_of(MEMBERS, mode="w:gz"))
+    return bucket
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["stream", "multipart"])
+@pytest.mark.parametrize("format", [".tar", ".tgz", ".tar.gz", ".zip"])
+def test_objects_come_in_the_order_they_were_asked_for(
+    client: Client, filled: Bucket, format: str, streaming: bool
+) -> None:
+    names = [*reversed(BODIES), *BODIES]
+    batch = client.batch(names, bucket=filled, output_format=format, streaming_get=streaming)
+    found = list(batch.get())
+    assert [out.obj_name for out, _ in found] == names
+    assert [len(content) for _, content in found] == [len(BODIES[name]) for name in names]
+    assert all(content == BODIES[name] for name, (_, content) in zip(names, found, strict=True))
+    assert all(out.err_msg in (None, "") for out, _ in found)
+
+
+def test_members_ranges_and_objects_of_several_buckets_mix(client: Client, filled: Bucket) -> None:
+    other = client.bucket(f"{filled.name}-other").create()
+    try:
+        other.object("there").get_writer().put_content(b"elsewhere")
+        big = BODIES[f"folder/object-{3 << 20}"]
+        for _ in range(2):  # the second time, indexes of shards are known
+            batch = client.batch(bucket=filled)
+            batch.add("shard.tar", archpath="sample/007.cls", opaque=b"seven")
+            batch.add(f"folder/object-{3 << 20}", start=1000, length=2 << 20)
+            batch.add(other.object("there"))
+            batch.add("shard.tgz", archpath="sample/039.cls")
+            batch.add("shard.tar", archpath="sample/010.cls", start=10, length=-1)
+            batch.add("shard.tar", archpath="sample/000.cls")
+            batch.add("there", bck=other.name, provider="ais", start=4, length=3)
+            found = list(batch.get())
+            expected = [
+                MEMBERS["sample/007.cls"], big[1000 : 1000 + (2 << 20)], b"elsewhere", MEMBERS["sample/039.cls"],
+                MEMBERS["sample/010.cls"][10:], b"", b"whe",
+            ]  # fmt: skip
+            assert [len(content) for _, content in found] == [len(content) for content in expected]
+            assert [content for _, content in found] == expected
+            assert found[0][0].opaque is not None
+    finally:
+        other.delete()
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["stream", "multipart"])
+@pytest.mark.parametrize("only_name", [True, False])
+def test_what_is_missing_is_marked(client: Client, filled: Bucket, streaming: bool, only_name: bool) -> None:
+    batch = client.batch(
+        ["folder/object-1", "nowhere"], bucket=filled, streaming_get=streaming, only_obj_name=only_name
+    )
+    batch.add("shard.tar", archpath="sample/none")
+    batch.add("nowhere.tar", archpath="x")
+    batch.add("folder/object-512", start=500, length=100)
+    batch.add("folder/object-4096")
+    found = list(batch.get())
+    assert [bool(out.err_msg) for out, _ in found] == [False, True, True, True, True, False]
+    assert [len(content) for _, content in found] == [1, 0, 0, 0, 0, 4096]
+
+
+def test_too_many_missing_end_the_batch(client: Client, filled: Bucket) -> None:
+    batch = client.batch([f"nowhere-{number}" for number in range(9)], bucket=filled)
+    with pytest.raises(AISError):
+        list(batch.get())
+
+
+def test_without_going_on_a_missing_object_fails_the_batch(client: Client, filled: Bucket) -> None:
+    names = [*BODIES, "nowhere"]
+    with pytest.raises(AISError) as raised:
+        list(client.batch(names, bucket=filled, cont_on_err=False).get())
+    assert raised.value.status_code == 404
+
+
+def test_a_bucket_that_does_not_exist_is_said(client: Client, filled: Bucket) -> None:
+    with pytest.raises(AISError) as raised:
+        list(client.batch(["a"], bucket=client.bucket("no-such-bucket")).get())
+    assert raised.value.status_code == 404
+    assert "does not exist" in raised.value.message
+
+
+def test_ten_thousand_small_objects(client: Client, filled: Bucket) -> None:
+    names = [f"folder/object-{size}" for size in SIZES[:6]] * 1700
+    found = list(client.batch(names, bucket=filled).get())
+    assert [len(content) for _, content in found] == [len(BODIES[name]) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (lambda message: message.update({"in": []}), 400),
+        (lambda message: message.update(mime=".rar"), 400),
+        (lambda message: message.update(coloc=3), 400),
+        (lambda message: message["in"][0].update(start=5), 400),
+        (lambda message: message["in"][0].update(start=-5, length=5), 400),
+        (lambda message: message["in"][0].update(length=-2), 400),
+        (lambda message: message["in"][0].update(objname=""), 400),
+        (lambda message: message["in"][0].update(bucket="", provider="nobody"), 400),
+        (lambda message: message["in"][0].update(bucket="no-such-bucket"), 404),
+        (lambda message: message.update(**{"in": "all"}), 400),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    endpoint: str, filled: Bucket, change: Callable[[dict[str, object]], None], status: int
+) -> None:
+    message: dict[str, object] = {"in": [{"objname": "folder/object-1", "bucket": filled.name}], "strm": True}
+    change(message)
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        raw_batch(endpoint, message)
+    assert raised.value.code == status
+    raised.value.close()
+
+
+def test_lz4_and_long_names(endpoint: str, filled: Bucket) -> None:
+    names = ["a" * 300, "ü" * 60, "n/" * 70 + "n"]
+    for name in names:
+        filled.object(name).get_writer().put_content(name.encode())
+    wanted = [{"objname": name, "uname": f"ais/@#/{filled.name}/{name}"} for name in names]
+    packed = raw_batch(endpoint, {"in": wanted, "mime": "tar.lz4", "strm": True})
+    with tarfile.open(fileobj=io.BytesIO(lz4.frame.decompress(packed))) as archive:
+        members = archive.getmembers()
+        assert [member.name for member in members] == [f"{filled.name}/{name}" for name in names]
+        contents = [file.read() for member in members if (file := archive.extractfile(member))]
+    assert contents == [name.encode() for name in names]
+
+
+def raw_batch(endpoint: str, message: dict[str, object]) -> bytes:
+    request = urllib.request.Request(
+        f"{endpoint}/v1/ml/moss", data=json.dumps(message).encode(), method="GET"
+    )
+    with urllib.request.urlopen(request) as answer:
+        body = answer.read()
+        assert isinstance(body, bytes)
+        return body
