@@ -1,12 +1,14 @@
-"""`shoal scrub` and `shoal job ls|show`: what the cluster does in the background."""
+"""`shoal scrub` and `shoal job ls|show|wait|stop|rm`: what the cluster does in the background."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from shoal_cli.connection import DEFAULT_ADDRESS, EXIT_FAILED, CaOption, GrpcOption, run
+from shoal_cli.job_progress import followed
 from shoal_cli.output import (
     Format,
     JsonValue,
@@ -21,7 +23,12 @@ from shoal_client.client import ShoalClient
 from shoal_core.jobs import NO_BUCKET, Job, JobState
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `shoal job ls` shows it.")]
-KindOption = Annotated[str, typer.Option(help="Only this kind: `scrub`, `rechunk` or `purge-bucket`.")]
+KindOption = Annotated[
+    str, typer.Option(help="Only this kind, such as `copy-bck`, `delete-listrange`, `scrub` or `rechunk`.")
+]
+RefreshOption = Annotated[
+    float, typer.Option(min=0.0, help="Seconds between looks, until it has ended; 0: look once.")
+]
 WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait until all targets have ended.")]
 
 
@@ -30,6 +37,9 @@ def register(app: typer.Typer) -> None:
     commands = typer.Typer(no_args_is_help=True, help="What the cluster does in the background.")
     commands.command("ls")(ls)
     commands.command("show")(show)
+    commands.command("wait")(wait_for)
+    commands.command("stop")(stop)
+    commands.command("rm")(rm)
     app.add_typer(commands, name="job")
 
 
@@ -75,14 +85,57 @@ def ls(
 
 def show(
     job: JobArgument,
+    refresh: RefreshOption = 0.0,
     output: OutputOption = Format.text,
     grpc: GrpcOption = DEFAULT_ADDRESS,
     ca: CaOption = None,
 ) -> None:
-    """Show one job: how far each target is, and what went wrong."""
+    """Show one job: how far each target is, and what went wrong. With --refresh, follow it to its end."""
 
     async def action(client: ShoalClient) -> int | None:
+        if refresh and output is Format.json:
+            while (seen := await client.jobs.get(job)).state is JobState.RUNNING:
+                print_job(seen, output)
+                await asyncio.sleep(refresh)
+        elif refresh:
+            await followed(client, job, every_seconds=refresh)
         print_job(await client.jobs.get(job), output)
+        return None
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def wait_for(
+    job: JobArgument,
+    output: OutputOption = Format.text,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """Wait until all targets have ended; exit code 1 unless all have finished."""
+
+    async def action(client: ShoalClient) -> int | None:
+        ended = await client.jobs.ended(job)
+        print_job(ended, output)
+        return None if ended.state is JobState.FINISHED else EXIT_FAILED
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def stop(job: JobArgument, grpc: GrpcOption = DEFAULT_ADDRESS, ca: CaOption = None) -> None:
+    """Have a job end soon. What it has done stays done; nothing happens to one that has ended."""
+
+    async def action(client: ShoalClient) -> int | None:
+        await client.jobs.stop(job)
+        return None
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def rm(job: JobArgument, grpc: GrpcOption = DEFAULT_ADDRESS, ca: CaOption = None) -> None:
+    """Forget a job that has ended; one that runs must be stopped first."""
+
+    async def action(client: ShoalClient) -> int | None:
+        await client.jobs.remove(job)
         return None
 
     run(action, grpc=grpc, ca=ca)
@@ -119,6 +172,8 @@ def document(job: Job) -> dict[str, JsonValue]:
                 "objects": progress.objects,
                 "bytes": progress.bytes,
                 "error": progress.error,
+                "seen": progress.seen,
+                "total": progress.total,
             }
             for target in job.specification.targets
             for progress in [job.progress_of(target)]

@@ -26,6 +26,7 @@ STATES = {
     job_pb2.JOB_STATE_RUNNING: JobState.RUNNING,
     job_pb2.JOB_STATE_FINISHED: JobState.FINISHED,
     job_pb2.JOB_STATE_FAILED: JobState.FAILED,
+    job_pb2.JOB_STATE_ABORTED: JobState.ABORTED,
 }
 
 
@@ -56,6 +57,14 @@ class JobsClient:
             prefix=prefix,
         )
         return job_from_message((await self._ask(self._stub.StartRechunk, request)).job)
+
+    async def stop(self, job_id: str) -> Job:
+        """Have it end soon; what it has done stays done. Raises JobNotFound."""
+        return job_from_message((await self._ask(self._stub.StopJob, job_pb2.StopJobRequest(id=job_id))).job)
+
+    async def remove(self, job_id: str) -> None:
+        """Forget one that has ended. Raises JobNotFound, and Conflict while it runs."""
+        await self._ask(self._stub.RemoveJob, job_pb2.RemoveJobRequest(id=job_id))
 
     async def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
@@ -113,4 +122,6 @@ def progress_of(message: job_pb2.JobProgress) -> JobProgress:
         message.bytes,
         message.error,
         messages.timestamp_from_message(message.update_time),
+        seen=message.seen,
+        total=message.total,
     )

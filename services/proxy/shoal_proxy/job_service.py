@@ -8,20 +8,20 @@ from dataclasses import asdict, replace
 from shoal.job.v1 import job_pb2, job_pb2_grpc
 from shoal_core import messages
 from shoal_core.access import Permission
-from shoal_core.buckets import BucketDirectory
 from shoal_core.errors import Conflict, InvalidArgument, Unavailable
 from shoal_core.jobs import (
     NO_BUCKET,
     RECHUNK,
     SCRUB,
+    SUMMARY,
+    UPKEEP,
     Job,
-    JobBoard,
     JobProgress,
     JobSpecification,
     JobState,
     RechunkArguments,
 )
-from shoal_core.membership import ClusterView
+from shoal_core.object_jobs import OBJECT_JOBS, ObjectsArguments
 from shoal_core.objects import (
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,
@@ -31,6 +31,8 @@ from shoal_core.objects import (
     BucketReference,
 )
 from shoal_core.rpc import Context, current_principal
+from shoal_core.usage import BucketUsage
+from shoal_proxy.object_jobs import ObjectJobs
 
 NO_BUCKET_ID = BucketId(b"")
 PAGE_JOBS_DEFAULT = 100
@@ -39,14 +41,50 @@ STATES = {
     JobState.RUNNING: job_pb2.JOB_STATE_RUNNING,
     JobState.FINISHED: job_pb2.JOB_STATE_FINISHED,
     JobState.FAILED: job_pb2.JOB_STATE_FAILED,
+    JobState.ABORTED: job_pb2.JOB_STATE_ABORTED,
 }
 
 
 class JobServicer(job_pb2_grpc.JobServiceServicer):
-    def __init__(self, board: JobBoard, view: ClusterView, directory: BucketDirectory) -> None:
-        self._board = board
-        self._view = view
-        self._directory = directory
+    def __init__(self, of_objects: ObjectJobs) -> None:
+        self._of_objects = of_objects
+        self._board = of_objects.board
+        self._view = of_objects.view
+        self._directory = of_objects.directory
+
+    async def StartDelete(
+        self, request: job_pb2.StartDeleteRequest, context: Context
+    ) -> job_pb2.StartDeleteResponse:
+        return job_pb2.StartDeleteResponse(job=job_message(await self._of_objects.delete(request)))
+
+    async def StartCopy(
+        self, request: job_pb2.StartCopyRequest, context: Context
+    ) -> job_pb2.StartCopyResponse:
+        return job_pb2.StartCopyResponse(job=job_message(await self._of_objects.copy(request)))
+
+    async def StartArchive(
+        self, request: job_pb2.StartArchiveRequest, context: Context
+    ) -> job_pb2.StartArchiveResponse:
+        return job_pb2.StartArchiveResponse(job=job_message(await self._of_objects.archive(request)))
+
+    async def StartUpkeep(
+        self, request: job_pb2.StartUpkeepRequest, context: Context
+    ) -> job_pb2.StartUpkeepResponse:
+        if request.kind not in UPKEEP:
+            raise InvalidArgument(
+                f"upkeep {request.kind[:40]!r} is none of {', '.join(UPKEEP)}", field="kind"
+            )
+        over = JobSpecification(request.kind, NO_BUCKET, NO_BUCKET_ID, (), time.time_ns())
+        return job_pb2.StartUpkeepResponse(job=job_message(await self._board.start(over)))
+
+    async def StopJob(self, request: job_pb2.StopJobRequest, context: Context) -> job_pb2.StopJobResponse:
+        return job_pb2.StopJobResponse(job=job_message(await self._board.stop(request.id)))
+
+    async def RemoveJob(
+        self, request: job_pb2.RemoveJobRequest, context: Context
+    ) -> job_pb2.RemoveJobResponse:
+        await self._board.remove(request.id)
+        return job_pb2.RemoveJobResponse()
 
     async def StartScrub(
         self, request: job_pb2.StartScrubRequest, context: Context
@@ -81,6 +119,21 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
             )
             running = await self._board.start(made)
         return job_pb2.StartRechunkResponse(job=job_message(running))
+
+    async def StartSummary(
+        self, request: job_pb2.StartSummaryRequest, context: Context
+    ) -> job_pb2.StartSummaryResponse:
+        made = self._of_all_targets(SUMMARY)
+        if request.HasField("bucket"):
+            bucket = await self._directory.resolve(
+                messages.bucket_reference_from_message(request.bucket),
+                permission=Permission.LIST_OBJECTS,
+                principal=current_principal(),
+            )
+            made = self._of_all_targets(SUMMARY, bucket.reference, bucket.id)
+        check_prefix(request.prefix)
+        job = await self._board.start(replace(made, arguments={"prefix": request.prefix}))
+        return job_pb2.StartSummaryResponse(job=job_message(job))
 
     async def _running_rechunk(self, bucket: Bucket, arguments: RechunkArguments) -> Job | None:
         """Raises Conflict when one runs that was asked for in other words."""
@@ -125,13 +178,18 @@ def rechunk_arguments(request: job_pb2.StartRechunkRequest) -> RechunkArguments:
             "or 0 for the default",
             field="chunk_bytes",
         )
-    if len(request.prefix.encode()) > OBJECT_NAME_BYTES_MAX:
-        raise InvalidArgument(
-            f"the prefix is longer than the {OBJECT_NAME_BYTES_MAX} bytes of any name", field="prefix"
-        )
+    check_prefix(request.prefix)
     # Without chunks their size says nothing, and must not make two requests differ.
     chunk_bytes = request.chunk_bytes if request.chunk_above_bytes else 0
     return RechunkArguments(request.chunk_above_bytes, chunk_bytes, request.prefix)
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises InvalidArgument."""
+    if len(prefix.encode()) > OBJECT_NAME_BYTES_MAX:
+        raise InvalidArgument(
+            f"the prefix is longer than the {OBJECT_NAME_BYTES_MAX} bytes of any name", field="prefix"
+        )
 
 
 def token_of(job: Job) -> str:
@@ -153,6 +211,11 @@ def job_message(job: Job) -> job_pb2.Job:
     )
     if job.specification.bucket != NO_BUCKET:
         message.bucket.CopyFrom(messages.bucket_reference_to_message(job.specification.bucket))
+    if job.specification.kind in OBJECT_JOBS:
+        arguments = ObjectsArguments.of(job.specification)
+        message.workers = arguments.workers_in_effect
+        if arguments.to_name:
+            message.to_bucket.CopyFrom(messages.bucket_reference_to_message(arguments.to_reference))
     if job.ended_ns:
         message.end_time.CopyFrom(messages.timestamp_to_message(job.ended_ns))
     return message
@@ -165,7 +228,15 @@ def progress_message(target: str, progress: JobProgress) -> job_pb2.JobProgress:
         objects=progress.objects,
         bytes=progress.bytes,
         error=progress.error,
+        usage=[usage_message(bucket_id, usage) for bucket_id, usage in progress.usage.items()],
+        disk_bytes=progress.disks,
+        seen=progress.seen,
+        total=progress.total,
     )
     if progress.updated_ns:
         message.update_time.CopyFrom(messages.timestamp_to_message(progress.updated_ns))
     return message
+
+
+def usage_message(bucket_id: str, usage: BucketUsage) -> job_pb2.BucketUsage:
+    return job_pb2.BucketUsage(bucket_id=bytes.fromhex(bucket_id), **asdict(usage))

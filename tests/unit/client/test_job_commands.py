@@ -50,6 +50,8 @@ def test_scrubs_and_jobs(nodes: Nodes, shoal: Shoal) -> None:
         "state": "finished",
         "objects": 1,
         "bytes": 100_000,
+        "seen": 0,
+        "total": 0,
         "error": "",
     }
     (chunk,) = nodes.chunk_files()

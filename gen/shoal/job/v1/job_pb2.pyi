@@ -34,7 +34,9 @@ class _JobStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobState.Val
     JOB_STATE_FINISHED: _JobState.ValueType  # 2
     """All targets have finished without an error."""
     JOB_STATE_FAILED: _JobState.ValueType  # 3
-    """All targets have ended, at least one with an error."""
+    """All targets have ended, at least one with an error that ended its share."""
+    JOB_STATE_ABORTED: _JobState.ValueType  # 4
+    """All targets have ended because somebody stopped the job."""
 
 class JobState(_JobState, metaclass=_JobStateEnumTypeWrapper):
     """Where a job stands."""
@@ -46,7 +48,9 @@ JOB_STATE_RUNNING: JobState.ValueType  # 1
 JOB_STATE_FINISHED: JobState.ValueType  # 2
 """All targets have finished without an error."""
 JOB_STATE_FAILED: JobState.ValueType  # 3
-"""All targets have ended, at least one with an error."""
+"""All targets have ended, at least one with an error that ended its share."""
+JOB_STATE_ABORTED: JobState.ValueType  # 4
+"""All targets have ended because somebody stopped the job."""
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
 @_typing.final
@@ -62,12 +66,16 @@ class Job(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    TO_BUCKET_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique id."""
     kind: _builtins.str
     """What it does, for example `purge-bucket`."""
     state: Global___JobState.ValueType
     """Where it stands, over all targets."""
+    workers: _builtins.int
+    """Objects that each target works on at a time; 0 where the kind does not say."""
     @_builtins.property
     def bucket(self) -> _common_pb2.BucketReference:
         """The bucket it works on; not set when it works on all."""
@@ -84,6 +92,10 @@ class Job(_message.Message):
     def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobProgress]:
         """One entry a target."""
 
+    @_builtins.property
+    def to_bucket(self) -> _common_pb2.BucketReference:
+        """Where copies and archives go; not set for other kinds."""
+
     def __init__(
         self,
         *,
@@ -94,10 +106,12 @@ class Job(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         progress: _abc.Iterable[Global___JobProgress] | None = ...,
+        to_bucket: _common_pb2.BucketReference | None = ...,
+        workers: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "create_time", b"create_time", "end_time", b"end_time", "to_bucket", b"to_bucket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "create_time", b"create_time", "end_time", b"end_time", "id", b"id", "kind", b"kind", "progress", b"progress", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "create_time", b"create_time", "end_time", b"end_time", "id", b"id", "kind", b"kind", "progress", b"progress", "state", b"state", "to_bucket", b"to_bucket", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,12 +123,36 @@ class JobProgress(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DiskBytesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TARGET_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     OBJECTS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     target: _builtins.str
     """The target's id."""
     state: Global___JobState.ValueType
@@ -125,9 +163,23 @@ class JobProgress(_message.Message):
     """Bytes done."""
     error: _builtins.str
     """What went wrong; empty when nothing did."""
+    seen: _builtins.int
+    """Of a job over a list or a template: how many of its `total` names this target has passed, also those that others own."""
+    total: _builtins.int
+    """Names of the list or template; 0 where the number is not known in advance."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this was last written."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___BucketUsage]:
+        """Of a summary that has ended: what each bucket holds on this target."""
+
+    @_builtins.property
+    def disk_bytes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Of a summary that has ended: bytes of each filesystem of this target, by a name that is unique in the cluster and
+        the same for all targets that share it.
+        """
 
     def __init__(
         self,
@@ -138,14 +190,60 @@ class JobProgress(_message.Message):
         bytes: _builtins.int = ...,
         error: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        usage: _abc.Iterable[Global___BucketUsage] | None = ...,
+        disk_bytes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        seen: _builtins.int = ...,
+        total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "error", b"error", "objects", b"objects", "state", b"state", "target", b"target", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "disk_bytes", b"disk_bytes", "error", b"error", "objects", b"objects", "seen", b"seen", "state", b"state", "target", b"target", "total", b"total", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobProgress: _TypeAlias = JobProgress  # noqa: Y015
+
+@_typing.final
+class BucketUsage(_message.Message):
+    """What a bucket holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_ID_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_ON_DISK_FIELD_NUMBER: _builtins.int
+    SMALLEST_BYTES_FIELD_NUMBER: _builtins.int
+    LARGEST_BYTES_FIELD_NUMBER: _builtins.int
+    bucket_id: _builtins.bytes
+    """The bucket's id."""
+    objects: _builtins.int
+    """Objects in it."""
+    bytes: _builtins.int
+    """Bytes of their contents."""
+    bytes_on_disk: _builtins.int
+    """Bytes of rows and chunk files, those of older versions too."""
+    smallest_bytes: _builtins.int
+    """Bytes of the smallest object; 0 when there is none."""
+    largest_bytes: _builtins.int
+    """Bytes of the largest object."""
+    def __init__(
+        self,
+        *,
+        bucket_id: _builtins.bytes = ...,
+        objects: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        bytes_on_disk: _builtins.int = ...,
+        smallest_bytes: _builtins.int = ...,
+        largest_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_id", b"bucket_id", "bytes", b"bytes", "bytes_on_disk", b"bytes_on_disk", "largest_bytes", b"largest_bytes", "objects", b"objects", "smallest_bytes", b"smallest_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BucketUsage: _TypeAlias = BucketUsage  # noqa: Y015
 
 @_typing.final
 class StartScrubRequest(_message.Message):
@@ -247,6 +345,465 @@ class StartRechunkResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartRechunkResponse: _TypeAlias = StartRechunkResponse  # noqa: Y015
+
+@_typing.final
+class StartSummaryRequest(_message.Message):
+    """Asks what is in a bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    prefix: _builtins.str
+    """Only objects whose names begin so; empty means all."""
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """Which one; when it is not set, each bucket by itself."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartSummaryRequest: _TypeAlias = StartSummaryRequest  # noqa: Y015
+
+@_typing.final
+class StartSummaryResponse(_message.Message):
+    """Carries the summary."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it begins."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartSummaryResponse: _TypeAlias = StartSummaryResponse  # noqa: Y015
+
+@_typing.final
+class ObjectSelection(_message.Message):
+    """Which objects: a list, a template or a prefix, at most one of them; none means all of the bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    template: _builtins.str
+    """Such as `shard-{000..999..2}.tar`; without braces it is a prefix."""
+    prefix: _builtins.str
+    """All names that begin so."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 100,000 names and 1 MiB."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        template: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "prefix", b"prefix", "template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectSelection: _TypeAlias = ObjectSelection  # noqa: Y015
+
+@_typing.final
+class StartDeleteRequest(_message.Message):
+    """Asks to remove many objects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    KEEP_GOING_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    keep_going: _builtins.bool
+    """Count objects that cannot be removed, and go on."""
+    workers: _builtins.int
+    """Objects that each target works on at a time, at most 64; 0: as many as it finds good."""
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """Where they are."""
+
+    @_builtins.property
+    def selection(self) -> Global___ObjectSelection:
+        """Which; selecting everything is refused, since removing the bucket does that."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        selection: Global___ObjectSelection | None = ...,
+        keep_going: _builtins.bool = ...,
+        workers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "keep_going", b"keep_going", "selection", b"selection", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartDeleteRequest: _TypeAlias = StartDeleteRequest  # noqa: Y015
+
+@_typing.final
+class StartDeleteResponse(_message.Message):
+    """Carries the job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it begins."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartDeleteResponse: _TypeAlias = StartDeleteResponse  # noqa: Y015
+
+@_typing.final
+class StartCopyRequest(_message.Message):
+    """Asks for copies of many objects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ExtensionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    TO_BUCKET_FIELD_NUMBER: _builtins.int
+    PREPEND_FIELD_NUMBER: _builtins.int
+    EXTENSIONS_FIELD_NUMBER: _builtins.int
+    KEEP_GOING_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    prepend: _builtins.str
+    """Put before the names of the copies."""
+    keep_going: _builtins.bool
+    """Count objects that cannot be copied, and go on."""
+    dry_run: _builtins.bool
+    """Count what would be copied, and copy nothing."""
+    workers: _builtins.int
+    """Objects that each target works on at a time, at most 64; 0: as many as it finds good; negative: one."""
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """Where they are."""
+
+    @_builtins.property
+    def selection(self) -> Global___ObjectSelection:
+        """Which."""
+
+    @_builtins.property
+    def to_bucket(self) -> _common_pb2.BucketReference:
+        """Where they go; may be the same bucket when names change."""
+
+    @_builtins.property
+    def extensions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Extensions that are changed in the names of the copies, without dots: from the key to the value."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        selection: Global___ObjectSelection | None = ...,
+        to_bucket: _common_pb2.BucketReference | None = ...,
+        prepend: _builtins.str = ...,
+        extensions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        keep_going: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+        workers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "selection", b"selection", "to_bucket", b"to_bucket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "dry_run", b"dry_run", "extensions", b"extensions", "keep_going", b"keep_going", "prepend", b"prepend", "selection", b"selection", "to_bucket", b"to_bucket", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCopyRequest: _TypeAlias = StartCopyRequest  # noqa: Y015
+
+@_typing.final
+class StartCopyResponse(_message.Message):
+    """Carries the job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it begins."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCopyResponse: _TypeAlias = StartCopyResponse  # noqa: Y015
+
+@_typing.final
+class StartArchiveRequest(_message.Message):
+    """Asks for an archive of many objects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    TO_BUCKET_FIELD_NUMBER: _builtins.int
+    ARCHIVE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    WITH_BUCKET_FIELD_NUMBER: _builtins.int
+    APPEND_FIELD_NUMBER: _builtins.int
+    KEEP_GOING_FIELD_NUMBER: _builtins.int
+    archive: _builtins.str
+    """Name of the archive."""
+    format: _builtins.str
+    """`.tar`, `.tgz`, `.tar.lz4` or `.zip`; empty: as the name says, or `.tar`."""
+    with_bucket: _builtins.bool
+    """Name members `bucket/object`, and not `object`."""
+    append: _builtins.bool
+    """Go on with an archive of that name, if there is one, instead of replacing it."""
+    keep_going: _builtins.bool
+    """Leave out objects that cannot be read, and count them."""
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """Where the objects are."""
+
+    @_builtins.property
+    def selection(self) -> Global___ObjectSelection:
+        """Which."""
+
+    @_builtins.property
+    def to_bucket(self) -> _common_pb2.BucketReference:
+        """Where the archive goes; the same bucket when it is not set."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        selection: Global___ObjectSelection | None = ...,
+        to_bucket: _common_pb2.BucketReference | None = ...,
+        archive: _builtins.str = ...,
+        format: _builtins.str = ...,
+        with_bucket: _builtins.bool = ...,
+        append: _builtins.bool = ...,
+        keep_going: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "selection", b"selection", "to_bucket", b"to_bucket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "archive", b"archive", "bucket", b"bucket", "format", b"format", "keep_going", b"keep_going", "selection", b"selection", "to_bucket", b"to_bucket", "with_bucket", b"with_bucket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartArchiveRequest: _TypeAlias = StartArchiveRequest  # noqa: Y015
+
+@_typing.final
+class StartArchiveResponse(_message.Message):
+    """Carries the job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it begins."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartArchiveResponse: _TypeAlias = StartArchiveResponse  # noqa: Y015
+
+@_typing.final
+class StartUpkeepRequest(_message.Message):
+    """Asks for upkeep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What kind."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartUpkeepRequest: _TypeAlias = StartUpkeepRequest  # noqa: Y015
+
+@_typing.final
+class StartUpkeepResponse(_message.Message):
+    """Carries the job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """It is over."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartUpkeepResponse: _TypeAlias = StartUpkeepResponse  # noqa: Y015
+
+@_typing.final
+class StopJobRequest(_message.Message):
+    """Asks for a job's end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopJobRequest: _TypeAlias = StopJobRequest  # noqa: Y015
+
+@_typing.final
+class StopJobResponse(_message.Message):
+    """Carries the job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it was when it was asked to end."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopJobResponse: _TypeAlias = StopJobResponse  # noqa: Y015
+
+@_typing.final
+class RemoveJobRequest(_message.Message):
+    """Asks for a job to be forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveJobRequest: _TypeAlias = RemoveJobRequest  # noqa: Y015
+
+@_typing.final
+class RemoveJobResponse(_message.Message):
+    """Says that it is forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveJobResponse: _TypeAlias = RemoveJobResponse  # noqa: Y015
 
 @_typing.final
 class GetJobRequest(_message.Message):

@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
-    `rechunk`, started by StartRechunk.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, `rechunk`,
+    started by StartRechunk, `summary-bck`, started by StartSummary, `delete-listrange`, started by StartDelete,
+    `copy-listrange` and `copy-bck`, started by StartCopy, `archive`, started by StartArchive, and `move-bck`, which is
+    RenameBucket and over at once.
     """
 
     def __init__(self, channel):
@@ -46,6 +48,41 @@ class JobServiceStub:
                 request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkRequest.SerializeToString,
                 response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkResponse.FromString,
                 _registered_method=True)
+        self.StartSummary = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartSummary',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartSummaryRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartSummaryResponse.FromString,
+                _registered_method=True)
+        self.StartDelete = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartDelete',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartDeleteRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartDeleteResponse.FromString,
+                _registered_method=True)
+        self.StartCopy = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartCopy',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartCopyRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartCopyResponse.FromString,
+                _registered_method=True)
+        self.StartArchive = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartArchive',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartArchiveRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartArchiveResponse.FromString,
+                _registered_method=True)
+        self.StartUpkeep = channel.unary_unary(
+                '/shoal.job.v1.JobService/StartUpkeep',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartUpkeepRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartUpkeepResponse.FromString,
+                _registered_method=True)
+        self.StopJob = channel.unary_unary(
+                '/shoal.job.v1.JobService/StopJob',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StopJobRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StopJobResponse.FromString,
+                _registered_method=True)
+        self.RemoveJob = channel.unary_unary(
+                '/shoal.job.v1.JobService/RemoveJob',
+                request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.RemoveJobRequest.SerializeToString,
+                response_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.RemoveJobResponse.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/shoal.job.v1.JobService/GetJob',
                 request_serializer=shoal_dot_job_dot_v1_dot_job__pb2.GetJobRequest.SerializeToString,
@@ -59,8 +96,10 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
-    `rechunk`, started by StartRechunk.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, `rechunk`,
+    started by StartRechunk, `summary-bck`, started by StartSummary, `delete-listrange`, started by StartDelete,
+    `copy-listrange` and `copy-bck`, started by StartCopy, `archive`, started by StartArchive, and `move-bck`, which is
+    RenameBucket and over at once.
     """
 
     def StartScrub(self, request, context):
@@ -77,6 +116,60 @@ class JobServiceServicer:
         they are read and written. Contents, etags, versions and times stay; an object that is overwritten or deleted
         meanwhile is left as it is. Answers at once; while a rechunk of the bucket runs, with that one if it was asked for in
         the same words, and with CONFLICT if not. Fails with BUCKET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartSummary(self, request, context):
+        """Count what a bucket, or every bucket, holds. Answers at once; the figures are in the job's progress once each target
+        has ended its share. Fails with BUCKET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartDelete(self, request, context):
+        """Remove many objects of a bucket. Answers at once. A listed name without an object is an error of the job, and ends it
+        unless it is to keep going; a template's is not. Fails with BUCKET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartCopy(self, request, context):
+        """Copy many objects, or all, into a bucket, which is made with the properties of the first if it is not there. Answers
+        at once. Each copy is whole or not there; names that exist are overwritten. Fails with BUCKET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartArchive(self, request, context):
+        """Put many objects into one archive, in the order in which they are selected. Answers at once; the archive appears, or is
+        replaced, when all of it is written. Fails with BUCKET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartUpkeep(self, request, context):
+        """Start a kind of upkeep that AIStore has and that finds nothing to do here: `lru`, `cleanup-store`, `resilver`,
+        `rebalance` and `load-lom-cache`. Answers with a job that is over, so that scripts which wait for one go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopJob(self, request, context):
+        """Have a job end soon; what it has done stays done. Answers with the job as it is now. Fails with JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveJob(self, request, context):
+        """Forget a job that has ended. Fails with JOB_NOT_FOUND, and CONFLICT while it runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +202,41 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkRequest.FromString,
                     response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkResponse.SerializeToString,
             ),
+            'StartSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartSummary,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartSummaryRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartSummaryResponse.SerializeToString,
+            ),
+            'StartDelete': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartDelete,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartDeleteRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartDeleteResponse.SerializeToString,
+            ),
+            'StartCopy': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCopy,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartCopyRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartCopyResponse.SerializeToString,
+            ),
+            'StartArchive': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartArchive,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartArchiveRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartArchiveResponse.SerializeToString,
+            ),
+            'StartUpkeep': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartUpkeep,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StartUpkeepRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StartUpkeepResponse.SerializeToString,
+            ),
+            'StopJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopJob,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.StopJobRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.StopJobResponse.SerializeToString,
+            ),
+            'RemoveJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveJob,
+                    request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.RemoveJobRequest.FromString,
+                    response_serializer=shoal_dot_job_dot_v1_dot_job__pb2.RemoveJobResponse.SerializeToString,
+            ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
                     request_deserializer=shoal_dot_job_dot_v1_dot_job__pb2.GetJobRequest.FromString,
@@ -128,8 +256,10 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
-    `rechunk`, started by StartRechunk.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, `rechunk`,
+    started by StartRechunk, `summary-bck`, started by StartSummary, `delete-listrange`, started by StartDelete,
+    `copy-listrange` and `copy-bck`, started by StartCopy, `archive`, started by StartArchive, and `move-bck`, which is
+    RenameBucket and over at once.
     """
 
     @staticmethod
@@ -176,6 +306,195 @@ class JobService:
             '/shoal.job.v1.JobService/StartRechunk',
             shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkRequest.SerializeToString,
             shoal_dot_job_dot_v1_dot_job__pb2.StartRechunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartSummary',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartSummaryRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartDelete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartDelete',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartDeleteRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartDeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartCopy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartCopy',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartCopyRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartCopyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartArchive',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartArchiveRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartUpkeep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StartUpkeep',
+            shoal_dot_job_dot_v1_dot_job__pb2.StartUpkeepRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StartUpkeepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/StopJob',
+            shoal_dot_job_dot_v1_dot_job__pb2.StopJobRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.StopJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.job.v1.JobService/RemoveJob',
+            shoal_dot_job_dot_v1_dot_job__pb2.RemoveJobRequest.SerializeToString,
+            shoal_dot_job_dot_v1_dot_job__pb2.RemoveJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,8 +13,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class JobServiceStub:
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
-    `rechunk`, started by StartRechunk.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, `rechunk`,
+    started by StartRechunk, `summary-bck`, started by StartSummary, `delete-listrange`, started by StartDelete,
+    `copy-listrange` and `copy-bck`, started by StartCopy, `archive`, started by StartArchive, and `move-bck`, which is
+    RenameBucket and over at once.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -29,14 +31,40 @@ class JobServiceStub:
     meanwhile is left as it is. Answers at once; while a rechunk of the bucket runs, with that one if it was asked for in
     the same words, and with CONFLICT if not. Fails with BUCKET_NOT_FOUND.
     """
+    StartSummary: _aio.UnaryUnaryMultiCallable[_job_pb2.StartSummaryRequest, _job_pb2.StartSummaryResponse]
+    """Count what a bucket, or every bucket, holds. Answers at once; the figures are in the job's progress once each target
+    has ended its share. Fails with BUCKET_NOT_FOUND.
+    """
+    StartDelete: _aio.UnaryUnaryMultiCallable[_job_pb2.StartDeleteRequest, _job_pb2.StartDeleteResponse]
+    """Remove many objects of a bucket. Answers at once. A listed name without an object is an error of the job, and ends it
+    unless it is to keep going; a template's is not. Fails with BUCKET_NOT_FOUND.
+    """
+    StartCopy: _aio.UnaryUnaryMultiCallable[_job_pb2.StartCopyRequest, _job_pb2.StartCopyResponse]
+    """Copy many objects, or all, into a bucket, which is made with the properties of the first if it is not there. Answers
+    at once. Each copy is whole or not there; names that exist are overwritten. Fails with BUCKET_NOT_FOUND.
+    """
+    StartArchive: _aio.UnaryUnaryMultiCallable[_job_pb2.StartArchiveRequest, _job_pb2.StartArchiveResponse]
+    """Put many objects into one archive, in the order in which they are selected. Answers at once; the archive appears, or is
+    replaced, when all of it is written. Fails with BUCKET_NOT_FOUND.
+    """
+    StartUpkeep: _aio.UnaryUnaryMultiCallable[_job_pb2.StartUpkeepRequest, _job_pb2.StartUpkeepResponse]
+    """Start a kind of upkeep that AIStore has and that finds nothing to do here: `lru`, `cleanup-store`, `resilver`,
+    `rebalance` and `load-lom-cache`. Answers with a job that is over, so that scripts which wait for one go on.
+    """
+    StopJob: _aio.UnaryUnaryMultiCallable[_job_pb2.StopJobRequest, _job_pb2.StopJobResponse]
+    """Have a job end soon; what it has done stays done. Answers with the job as it is now. Fails with JOB_NOT_FOUND."""
+    RemoveJob: _aio.UnaryUnaryMultiCallable[_job_pb2.RemoveJobRequest, _job_pb2.RemoveJobResponse]
+    """Forget a job that has ended. Fails with JOB_NOT_FOUND, and CONFLICT while it runs."""
     GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
     """Return one job. A job is found the moment its id was returned. Fails with JOB_NOT_FOUND."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
     """Return jobs, newest first."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, and
-    `rechunk`, started by StartRechunk.
+    """Jobs of the cluster. Kinds so far: `purge-bucket`, started by DeleteBucket, `scrub`, started by StartScrub, `rechunk`,
+    started by StartRechunk, `summary-bck`, started by StartSummary, `delete-listrange`, started by StartDelete,
+    `copy-listrange` and `copy-bck`, started by StartCopy, `archive`, started by StartArchive, and `move-bck`, which is
+    RenameBucket and over at once.
     """
 
     @_abc_1.abstractmethod
@@ -61,6 +89,72 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         meanwhile is left as it is. Answers at once; while a rechunk of the bucket runs, with that one if it was asked for in
         the same words, and with CONFLICT if not. Fails with BUCKET_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def StartSummary(
+        self,
+        request: _job_pb2.StartSummaryRequest,
+        context: _aio.ServicerContext[_job_pb2.StartSummaryRequest, _abc.Awaitable[_job_pb2.StartSummaryResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartSummaryResponse]:
+        """Count what a bucket, or every bucket, holds. Answers at once; the figures are in the job's progress once each target
+        has ended its share. Fails with BUCKET_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def StartDelete(
+        self,
+        request: _job_pb2.StartDeleteRequest,
+        context: _aio.ServicerContext[_job_pb2.StartDeleteRequest, _abc.Awaitable[_job_pb2.StartDeleteResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartDeleteResponse]:
+        """Remove many objects of a bucket. Answers at once. A listed name without an object is an error of the job, and ends it
+        unless it is to keep going; a template's is not. Fails with BUCKET_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def StartCopy(
+        self,
+        request: _job_pb2.StartCopyRequest,
+        context: _aio.ServicerContext[_job_pb2.StartCopyRequest, _abc.Awaitable[_job_pb2.StartCopyResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartCopyResponse]:
+        """Copy many objects, or all, into a bucket, which is made with the properties of the first if it is not there. Answers
+        at once. Each copy is whole or not there; names that exist are overwritten. Fails with BUCKET_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def StartArchive(
+        self,
+        request: _job_pb2.StartArchiveRequest,
+        context: _aio.ServicerContext[_job_pb2.StartArchiveRequest, _abc.Awaitable[_job_pb2.StartArchiveResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartArchiveResponse]:
+        """Put many objects into one archive, in the order in which they are selected. Answers at once; the archive appears, or is
+        replaced, when all of it is written. Fails with BUCKET_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def StartUpkeep(
+        self,
+        request: _job_pb2.StartUpkeepRequest,
+        context: _aio.ServicerContext[_job_pb2.StartUpkeepRequest, _abc.Awaitable[_job_pb2.StartUpkeepResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StartUpkeepResponse]:
+        """Start a kind of upkeep that AIStore has and that finds nothing to do here: `lru`, `cleanup-store`, `resilver`,
+        `rebalance` and `load-lom-cache`. Answers with a job that is over, so that scripts which wait for one go on.
+        """
+
+    @_abc_1.abstractmethod
+    def StopJob(
+        self,
+        request: _job_pb2.StopJobRequest,
+        context: _aio.ServicerContext[_job_pb2.StopJobRequest, _abc.Awaitable[_job_pb2.StopJobResponse]],
+    ) -> _abc.Awaitable[_job_pb2.StopJobResponse]:
+        """Have a job end soon; what it has done stays done. Answers with the job as it is now. Fails with JOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RemoveJob(
+        self,
+        request: _job_pb2.RemoveJobRequest,
+        context: _aio.ServicerContext[_job_pb2.RemoveJobRequest, _abc.Awaitable[_job_pb2.RemoveJobResponse]],
+    ) -> _abc.Awaitable[_job_pb2.RemoveJobResponse]:
+        """Forget a job that has ended. Fails with JOB_NOT_FOUND, and CONFLICT while it runs."""
 
     @_abc_1.abstractmethod
     def GetJob(
