@@ -23,6 +23,13 @@ class Conditions(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     if_unmodified_since_ns: int | None = None
 
 
+class Annotation(msgspec.Struct, array_like=True, frozen=True):
+    """The user's pairs to add to those of the object, or to put in their place."""
+
+    metadata: dict[str, str]
+    replace: bool = False
+
+
 class UploadStep(msgspec.Struct, array_like=True, frozen=True):
     """What a commit of a multipart upload says beside the rest; the target gives the times."""
 
@@ -37,12 +44,14 @@ class UploadStep(msgspec.Struct, array_like=True, frozen=True):
     """complete-upload: the parts whose chunks, in this order, are the chunks of the commit's record"""
 
 
-Kind = Literal["put", "delete", "rechunk", "begin-upload", "put-part", "complete-upload", "abort-upload"]
+Kind = Literal[
+    "put", "delete", "rechunk", "annotate", "begin-upload", "put-part", "complete-upload", "abort-upload"
+]
 
 
 class Commit(msgspec.Struct, array_like=True, frozen=True):
-    """Make one version visible, or the current one invisible, or give it other chunk files, or bring an upload a step
-    further.
+    """Make one version visible, or the current one invisible, or give it other chunk files or pairs, or bring an
+    upload a step further.
     The target gives version, sequence and time."""
 
     kind: Kind
@@ -55,6 +64,7 @@ class Commit(msgspec.Struct, array_like=True, frozen=True):
     payload: bytes | None = None
     conditions: Conditions = Conditions()
     upload: UploadStep | None = None
+    annotation: Annotation | None = None
 
     @property
     def bucket(self) -> BucketId:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import lmdb
 import msgspec
 import xxhash
 
+from shoal_core.body_stream import check_headers
 from shoal_core.errors import (
     BucketNotFound,
     DataCorrupt,
@@ -21,21 +23,25 @@ from shoal_core.errors import (
     LeaseLost,
     ObjectNotFound,
     ShoalError,
+    Unavailable,
 )
 from shoal_core.host import boottime_seconds
 from shoal_core.objects import BucketId, ObjectInfo
 from shoal_core.placement import slot_of
 from shoal_store import conditions
 from shoal_store.commit import Answer, Commit, Outcome
+from shoal_store.damaged_records import current_of
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
 from shoal_store.manifest import files_of
-from shoal_store.record import ChunkPlace, Record, decode_record, delete_marker, encode_record
+from shoal_store.record import ChunkPlace, Record, delete_marker, encode_record
 from shoal_store.tombstones import Tombstone, encode_tombstone
 from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
 from shoal_store.versions import VersionClock, version_key
 
 FILE_ID_BYTES = 16
+NEW = frozenset({"put", "begin-upload", "put-part", "complete-upload"})
+"""Commits that bring something that was not there."""
 
 
 class Authority(Protocol):
@@ -75,8 +81,12 @@ class IndexCommitter:
         self._clock = VersionClock(target)
         self.keeps_tombstones = False
         """Set while slots of this target are on the move."""
+        self.takes_new = True
+        """Unset while this target is in maintenance. Read once a commit, from another thread."""
         self.groups = 0
         self.commits = 0
+        self.kinds: Counter[str] = Counter()
+        """Commits that were not refused, by kind."""
 
     def resume_clock(self) -> None:
         """Go on behind the last version that was given; before the first commit."""
@@ -150,19 +160,21 @@ class IndexCommitter:
             key = key_of(commit.bucket, encode_name(commit.name))
             pending.slot = slot_of(commit.bucket, commit.name)
             self._check(transaction, pending)
-            found = transaction.get(key, db=self._index.records)
-            current = None if found is None else decode_record(key, found)
+            current = current_of(commit, key, transaction.get(key, db=self._index.records))
             match commit.kind:
                 case "put" | "delete" | "complete-upload":
                     self._change(transaction, pending, key, current)
                 case "rechunk":
                     self._rechunk(transaction, pending, key, current)
+                case "annotate":
+                    self._annotate(transaction, pending, key, current)
                 case "begin-upload":
                     pending.outcome = self._uploads.begin(transaction, commit)
                 case "put-part":
                     pending.outcome, pending.retired = self._uploads.put_part(transaction, commit)
                 case "abort-upload":
                     pending.outcome, pending.retired = self._uploads.abort(transaction, commit)
+            self.kinds[commit.kind] += 1
         except ShoalError as error:
             pending.outcome = error
 
@@ -190,6 +202,11 @@ class IndexCommitter:
     def _check(self, transaction: lmdb.Transaction, pending: Pending) -> None:
         commit = pending.commit
         check_shape(commit, self._folders)
+        if commit.kind in NEW and not self.takes_new:
+            raise Unavailable(
+                f"{self._target} is in maintenance and takes nothing new; what it has can be read: repeat later",
+                target=self._target,
+            )
         self._index.check_owner(transaction, pending.slot)
         if not self._authority.is_current(commit.bucket):
             raise BucketNotFound("the bucket has been removed")
@@ -217,26 +234,45 @@ class IndexCommitter:
         assert commit.record is not None, "checked by check_shape"
         assert current is not None, "it has the version"
         check_rechunk(commit.record, current)
-        record = msgspec.structs.replace(current, chunks=commit.record.chunks, upload=commit.record.upload)
+        record = msgspec.structs.replace(
+            current, chunks=commit.record.chunks, upload=commit.record.upload, linked=False
+        )
         transaction.put(key, encode_record(key, record), db=self._index.records)
         pending.retired = list(files_of(current, self._folders.__getitem__))
+        pending.outcome = record.info(commit.name, self._location())
+
+    def _annotate(
+        self, transaction: lmdb.Transaction, pending: Pending, key: bytes, current: Record | None
+    ) -> None:
+        """The same version: its bytes are the same."""
+        commit = pending.commit
+        assert commit.annotation is not None, "checked by check_shape"
+        if current is None:
+            raise ObjectNotFound(f"object {commit.name!r} does not exist", name=commit.name)
+        conditions.check(commit.preconditions, current, reading=False)
+        kept = {} if commit.annotation.replace else current.metadata
+        metadata = {**kept, **commit.annotation.metadata}
+        check_headers(metadata, current.headers)
+        record = msgspec.structs.replace(current, metadata=metadata)
+        transaction.put(key, encode_record(key, record), db=self._index.records)
         pending.outcome = record.info(commit.name, self._location())
 
     def _delete(
         self, transaction: lmdb.Transaction, commit: Commit, key: bytes, current: Record | None
     ) -> ObjectInfo:
-        if current is None:
+        # The row tells, since of a damaged one there is no record.
+        if not transaction.delete(key, db=self._index.records):
             raise ObjectNotFound(f"object {commit.name!r} does not exist", name=commit.name)
         self._retire(transaction, commit, key, current)
-        transaction.delete(key, db=self._index.records)
         name = commit.name if is_hashed(key) else ""
         if commit.versioned:
             marker = stamped(delete_marker(name), name, current, self._clock)
             self._keep_version(transaction, key, marker)
         if self.keeps_tombstones:
-            tombstone = Tombstone(self._clock.after(current.version), time.time_ns(), name)
+            version = self._clock.after(current.version if current else b"")
+            tombstone = Tombstone(version, time.time_ns(), name)
             transaction.put(key, encode_tombstone(key, tombstone), db=self._index.tombstones)
-        return current.info(commit.name, self._location())
+        return (current or delete_marker(name)).info(commit.name, self._location())
 
     def _retire(
         self, transaction: lmdb.Transaction, commit: Commit, key: bytes, current: Record | None
@@ -265,6 +301,9 @@ def check_shape(commit: Commit, mountpath_ids: Container[str]) -> None:
     if commit.kind == "rechunk":
         if commit.record is None or not commit.record.chunks or commit.conditions.if_version is None:
             raise InvalidArgument("a rechunk without chunks, or without the version that they are of")
+    elif commit.kind == "annotate":
+        if commit.annotation is None:
+            raise InvalidArgument("an annotation without its pairs")
     elif commit.kind not in ("put", "delete"):
         check_upload(commit)
     if commit.record and commit.record.chunks:

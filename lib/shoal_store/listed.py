@@ -9,8 +9,9 @@ import xxhash
 
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.objects import BucketId, Checksum, ObjectInfo
+from shoal_store.damaged_records import decode_listed
 from shoal_store.keys import BUCKET_ID_BYTES, key_of
-from shoal_store.record import FORMAT, Record, decode_record
+from shoal_store.record import FORMAT, Record
 from shoal_store.sealed import HEAD_BYTES
 
 Row = tuple[bytes, bytes]
@@ -60,12 +61,12 @@ def decoded(rows: Sequence[Row]) -> Sequence[Record]:
         except UNDECODABLE:
             pass
     # One by one: long names have other keys than these, and of damage it is to be said where it is.
-    return [decode_record(stored_key(row[0]), row[1]) for row in rows]
+    return [decode_listed(stored_key(row[0]), row[1]) for row in rows]
 
 
 def verify(row: Row) -> None:
     """Raises DataCorrupt. For rows of which only the name is shown."""
-    decode_record(stored_key(row[0]), row[1])
+    decode_listed(stored_key(row[0]), row[1])
 
 
 def stored_key(key: bytes) -> bytes:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from shoal_core.objects import Bucket, BucketId, ListQuery
 from shoal_core.placement import slot_of_encoded
+from shoal_store.damaged_records import decode_listed
 from shoal_store.folding import after_prefix, common_prefix
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX, group_of, is_hashed
 from shoal_store.listed import Row
 from shoal_store.longnames import first_names
-from shoal_store.record import decode_record
 from shoal_store.slots import EPOCH_BYTES, OwnedSlots
 
 GROUPED_KEY_BYTES = BUCKET_ID_BYTES + NAME_BYTES_MAX
@@ -124,7 +124,7 @@ class NameWalk:
         for key, value in self._cursor.iternext():
             if not key.startswith(group):
                 return
-            name = decode_record(key, value).name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]
+            name = decode_listed(key, value).name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]
             if name >= self._start and name.startswith(self._prefix) and self._is_ours(name):
                 yield name, value
 

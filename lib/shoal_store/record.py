@@ -50,6 +50,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """HTTP headers that belong to the content."""
     parts: tuple[PartRun, ...] = ()
     """Of an object that an upload made: one part may be several chunks, so these do not tell."""
+    linked: bool = False
+    """A copy whose chunk files are links to another object's, and whose footers name that one."""
 
     @property
     def inline(self) -> bool:
