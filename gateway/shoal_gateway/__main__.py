@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from shoal_client.batch import streams_of
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.certificates import TlsFiles
 from shoal_core.cluster_map import Member, MemberRole
@@ -102,7 +103,10 @@ async def connected_parts(
             node_id=config.id,
             host_id=host_id,
             proxy=Proxies(channels, lambda: view.current).choose,
+            member_channel=lambda member: channels.get(member.internal_address),
             local_store=lambda bucket_id, name: stores.local_of(view.current.target_of(bucket_id, name)),
+            promote_folder=config.promote_folder,
+            batches_elsewhere=lambda items: streams_of(items, view.current, stores.channel_elsewhere),
         )
     finally:
         await stores.close()

@@ -6,16 +6,20 @@ The console will be a further branch of `GatewayApplication`.
 from __future__ import annotations
 
 import time
+from urllib.parse import unquote
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from shoal_archive.archives import Archives
 from shoal_core.access import Principal
 from shoal_core.errors import ShoalError, TooBusy
 from shoal_core.s3_keys import DEFAULT_REGION, AccessKeys
 from shoal_core.telemetry import get_logger, request_id
 from shoal_gateway.call import CALL_KEY, Call, call_of, parse_query
+from shoal_gateway.documentation.pages import add_documentation_routes
+from shoal_gateway.easy_urls import long_path
 from shoal_gateway.exchange import ClientGone, Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.guard import LocalGuard
@@ -23,9 +27,12 @@ from shoal_gateway.lane.lane import FastLane
 from shoal_gateway.metrics import IN_FLIGHT, LaneTally, count
 from shoal_gateway.parts import Parts
 from shoal_gateway.redirecting import Redirecting, take_query
+from shoal_gateway.rest.administration import add_administration_routes
+from shoal_gateway.rest.batch import PREFIX as BATCH_PREFIX, BatchRoutes
 from shoal_gateway.rest.buckets import add_bucket_routes
 from shoal_gateway.rest.cluster import add_cluster_routes
 from shoal_gateway.rest.errors import answer_to
+from shoal_gateway.rest.nodes import add_node_routes
 from shoal_gateway.rest.objects import PREFIX as OBJECT_PREFIX, ObjectRoutes
 from shoal_gateway.s3.face import S3Face, is_s3, s3_failure
 from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_failure
@@ -52,13 +59,15 @@ class GatewayApplication:
         self._parts = parts
         self._guard = guard
         self._redirecting = redirecting or Redirecting(parts.cluster_map, host_id=parts.host_id)
-        self._objects = ObjectRoutes(parts, self._redirecting)
+        archives = Archives(parts.objects)
+        self._objects = ObjectRoutes(parts, self._redirecting, archives)
+        self._batches = BatchRoutes(parts, archives)
         keys = keys or AccessKeys()
         self.lane = FastLane(parts, guard, keys=keys, region=region)
         self.lane_tally = LaneTally()
         self.s3 = S3Face(parts, keys=keys, region=region)
         self.json = JsonFace(parts.proxy)
-        self.rest = rest_application(parts)
+        self.rest = rest_application(parts, archives)
         self._requests_max = requests_max
         self.idle_timeout_seconds = idle_timeout_seconds
         self._running = 0
@@ -76,6 +85,8 @@ class GatewayApplication:
             take_body=scope.get(TAKE_BODY_KEY),
         )
         surface = surface_of(call.raw_path)
+        if surface == "s3":
+            surface = self._surface_meant(call, scope)
         try:
             await self._serve(call, scope, exchange, surface)
         except Exception as error:
@@ -100,11 +111,24 @@ class GatewayApplication:
             call.principal = self._caller(call, scope)
             if surface == "objects":
                 await self._objects(call, exchange)
+            elif surface == "batch":
+                await self._batches(call, exchange)
             else:
                 scope[CALL_KEY] = call
                 await self.rest(scope, exchange.receive, exchange.send)
         finally:
             self.leave()
+
+    def _surface_meant(self, call: Call, scope: Scope) -> str:
+        """A short path of AIStore's becomes the long one, for all who look at the request from now on."""
+        signed = call.headers.get("authorization", "").startswith("AWS")
+        meant = long_path(call.raw_path, call.raw_query, signed=signed, buckets=self._parts.buckets.list)
+        if meant is None:
+            return "s3"
+        call.raw_path, call.raw_query = meant
+        scope["raw_path"], scope["query_string"] = meant
+        scope["path"] = unquote(call.url_path)
+        return surface_of(call.raw_path)
 
     def _caller(self, call: Call, scope: Scope) -> Principal:
         """A redirect proves whom another gateway authenticated, not that this client may talk to us."""
@@ -148,6 +172,8 @@ def surface_of(raw_path: bytes) -> str:
         return "objects"
     if raw_path.startswith(JSON_PREFIX):
         return "json"
+    if raw_path.startswith(BATCH_PREFIX) and raw_path[len(BATCH_PREFIX) :][:1] in (b"", b"/"):
+        return "batch"
     return "s3" if is_s3(raw_path) else "rest"
 
 
@@ -160,16 +186,23 @@ FAILURES = {"s3": s3_failure, "json": json_failure}
 """What each face makes of a failed call; all others as AIStore."""
 
 
-def rest_application(parts: Parts) -> FastAPI:
-    """FastAPI with our errors. Its documentation pages load scripts from elsewhere, so they are off."""
+def rest_application(parts: Parts, archives: Archives) -> FastAPI:
+    """FastAPI with our errors. Its own documentation pages load scripts from elsewhere, so they are off."""
     application = FastAPI(
         title="Shoal gateway", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
-    add_bucket_routes(application.router, parts)
-    add_cluster_routes(application.router, parts)
+    add_routes(application.router, parts, archives)
     for kind in (ShoalError, HTTPException, Exception):
         application.add_exception_handler(kind, error_response)
     return application
+
+
+def add_routes(router: APIRouter, parts: Parts, archives: Archives) -> None:
+    add_bucket_routes(router, parts, archives)
+    add_cluster_routes(router, parts)
+    add_node_routes(router, parts)
+    add_administration_routes(router, parts)
+    add_documentation_routes(router)
 
 
 async def error_response(request: Request, error: Exception) -> Response:

@@ -47,6 +47,8 @@ class GatewayConfiguration:
     """Names, with or without port, under which clients reach this gateway, beside the loopback ones."""
     insecure_anonymous: bool = False
     """Listen beyond loopback although there is no AuthN, so that whoever reaches the port is an administrator."""
+    promote_folder: Path | None = None
+    """Absolute; AIStore's promote may take files of this host from below it. Without it, from nowhere."""
     requests_max: int = 512
     """Requests that this worker serves at a time; more are answered 503."""
     idle_timeout_seconds: float = 60.0

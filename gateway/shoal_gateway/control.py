@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import grpc.aio
 
+from shoal.bucket.v1 import bucket_pb2
 from shoal.bucket.v1.bucket_pb2 import CreateBucketRequest, DeleteBucketRequest, UpdateBucketRequest
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
+from shoal.cluster.v1.cluster_pb2 import GetSettingsRequest, Settings, UpdateSettingsRequest
+from shoal.cluster.v1.cluster_pb2_grpc import ClusterServiceStub
 from shoal_core import messages
-from shoal_core.cluster_map import ClusterMap, Member, MemberRole
+from shoal_core.cluster_map import ClusterMap, Member, MemberRole, MemberState
 from shoal_core.errors import ControlPlaneDown, DeadlineExceeded, OwnerUnreachable
 from shoal_core.objects import Bucket, BucketProperties, BucketReference
 from shoal_core.rpc import Channels, call
@@ -41,10 +44,10 @@ class ProxyBuckets:
     def __init__(self, channels: Channels, cluster_map: Callable[[], ClusterMap]) -> None:
         self._proxies = Proxies(channels, cluster_map)
 
-    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
+    async def create(self, reference: BucketReference, properties: BucketProperties | None = None) -> Bucket:
         request = CreateBucketRequest(
             bucket=messages.bucket_reference_to_message(reference),
-            properties=messages.bucket_properties_to_message(properties),
+            properties=given(properties),
         )
         stub, peer = self._proxy()
         with explained(peer):
@@ -67,13 +70,41 @@ class ProxyBuckets:
         with explained(peer):
             await call(stub.DeleteBucket, request, timeout_seconds=CHANGE_SECONDS_MAX, peer=peer)
 
+    async def defaults(self) -> BucketProperties:
+        channel, peer = self._proxies.choose()
+        with explained(peer):
+            response = await call(
+                ClusterServiceStub(channel).GetSettings,
+                GetSettingsRequest(),
+                timeout_seconds=CHANGE_SECONDS_MAX,
+                idempotent=True,
+                peer=peer,
+            )
+        return messages.bucket_properties_from_message(response.settings.bucket_defaults)
+
+    async def set_defaults(self, properties: BucketProperties) -> None:
+        settings = Settings(bucket_defaults=messages.bucket_properties_to_message(properties))
+        channel, peer = self._proxies.choose()
+        with explained(peer):
+            await call(
+                ClusterServiceStub(channel).UpdateSettings,
+                UpdateSettingsRequest(settings=settings),
+                timeout_seconds=CHANGE_SECONDS_MAX,
+                idempotent=True,
+                peer=peer,
+            )
+
     def _proxy(self) -> tuple[BucketServiceStub, str]:
         channel, peer = self._proxies.choose()
         return BucketServiceStub(channel), peer
 
 
-def rank(member: Member) -> tuple[bool, str]:
-    return (not member.alive, member.id)
+def given(properties: BucketProperties | None) -> bucket_pb2.BucketProperties | None:
+    return None if properties is None else messages.bucket_properties_to_message(properties)
+
+
+def rank(member: Member) -> tuple[bool, bool, str]:
+    return (not member.alive, member.state is not MemberState.ACTIVE, member.id)
 
 
 class explained:

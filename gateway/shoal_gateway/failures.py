@@ -17,7 +17,7 @@ from shoal_core.errors import (
 )
 from shoal_core.telemetry import get_logger
 from shoal_gateway.call import Call
-from shoal_gateway.permissions import NOT_BUILT_PREFIXES
+from shoal_gateway.permissions import NOT_BUILT_PATHS
 from shoal_gateway.rest.errors import MethodNotAllowed
 
 LOGGED = (Unavailable, DataCorrupt, OutOfSpace, TooBusy)
@@ -48,6 +48,9 @@ def failure_of_route(error: HTTPException, call: Call) -> ShoalError:
         return MethodNotAllowed(f"{call.method} is not a method of {path}; use {allow}", allow=allow)
     if error.status_code != 404:
         return InvalidArgument(str(error.detail))
-    if path.startswith(NOT_BUILT_PREFIXES):
-        return NotImplementedYet(f"{call.method} {path} is not built yet in this version of Shoal")
+    for beginning, what in NOT_BUILT_PATHS.items():
+        if path.startswith(beginning):
+            return NotImplementedYet(
+                f"{what} is not built yet in this version of Shoal ({call.method} {path})"
+            )
     return NotFound(f"there is nothing at {path}: AIStore's API is under /v1/")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import grpc.aio
 
+from shoal_archive.batch import Elsewhere, nobody_else
 from shoal_core.access import Permission, Principal
-from shoal_core.cluster_map import ClusterMap
+from shoal_core.cluster_map import ClusterMap, Member
+from shoal_core.errors import OwnerUnreachable
 from shoal_core.multipart import MultipartStore
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
-from shoal_store.local import LocalObjectStore
+from shoal_store.at_hand import LocalStore
 
 ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
 """Gives the connection to a proxy that is alive if any is, and its name in errors. Raises ControlPlaneDown."""
@@ -39,19 +42,32 @@ class Buckets(Protocol):
 class BucketControl(Protocol):
     """Changes of buckets, made by the control plane."""
 
-    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket: ...
+    async def create(self, reference: BucketReference, properties: BucketProperties | None = None) -> Bucket:
+        """`properties`: None for the cluster's defaults."""
+        ...
+
+    async def defaults(self) -> BucketProperties:
+        """What a new bucket has."""
+        ...
+
+    async def set_defaults(self, properties: BucketProperties) -> None: ...
 
     async def update(self, reference: BucketReference, properties: BucketProperties) -> Bucket: ...
 
     async def delete(self, reference: BucketReference) -> None: ...
 
 
-LocalStore: TypeAlias = Callable[[BucketId, str], LocalObjectStore | None]
-"""The disks that hold the object of this name, if they are this host's and its target runs."""
-
-
 def no_store(_bucket_id: BucketId, _name: str) -> None:
     """Of a gateway without disks."""
+
+
+MemberChannel: TypeAlias = Callable[[Member], grpc.aio.Channel]
+"""The connection to a member's internal listener."""
+
+
+def no_channel(member: Member) -> grpc.aio.Channel:
+    """Of a gateway that reaches no member."""
+    raise OwnerUnreachable(f"{member.id} cannot be reached from here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +83,9 @@ class Parts:
     host_id: str
     proxy: ProxyChannel
     local_store: LocalStore = no_store
+    """The disks that hold an object, if they are this host's and its target runs."""
+    batches_elsewhere: Elsewhere = nobody_else
+    """Streams of the items of a batch that other hosts have."""
+    member_channel: MemberChannel = no_channel
+    promote_folder: Path | None = None
+    """As in `GatewayConfiguration`."""

@@ -19,9 +19,15 @@ BUCKET = "/v1/buckets/{bucket:path}"
 BUCKETS = "/v1/buckets"
 DAEMON = "/v1/daemon"
 CLUSTER = "/v1/cluster"
+SET_CONFIG = "/v1/cluster/set-config"
 REVERSE = "/v1/reverse/daemon"
 HEALTH = "/v1/health"
 METRICS = "/-/metrics"
+BATCH = "/v1/ml/moss"
+OPENAPI_JSON = "/-/openapi.json"
+OPENAPI_YAML = "/-/openapi.yaml"
+DOCS = "/-/docs"
+DOCS_FILE = "/-/docs/{file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,83 +44,134 @@ ROUTE_PERMISSIONS: Mapping[Route, Permission] = {
     Route("HEAD", OBJECT): Permission.HEAD_OBJECT,
     Route("PUT", OBJECT): Permission.PUT,
     Route("DELETE", OBJECT): Permission.DELETE_OBJECT,
+    Route("PATCH", OBJECT): Permission.UPDATE_OBJECT,
+    Route("POST", OBJECT, "rename-obj"): Permission.MOVE_OBJECT,
+    Route("POST", OBJECTS, "promote"): Permission.PROMOTE,
     Route("POST", OBJECT, "mpt-upload"): Permission.PUT,
     Route("POST", OBJECT, "mpt-complete"): Permission.PUT,
     Route("DELETE", OBJECT, "mpt-abort"): Permission.PUT,
     Route("GET", BUCKETS, "list"): Permission.LIST_BUCKETS,
+    Route("GET", BUCKETS, "summary-bck"): Permission.LIST_BUCKETS,
     Route("GET", BUCKET, "list"): Permission.LIST_OBJECTS,
+    Route("GET", BUCKET, "summary-bck"): Permission.LIST_OBJECTS,
     Route("HEAD", BUCKET): Permission.HEAD_BUCKET,
     Route("POST", BUCKET, "create-bck"): Permission.CREATE_BUCKET,
     Route("POST", BUCKET, "rechunk"): Permission.PUT,
     Route("DELETE", BUCKET, "destroy-bck"): Permission.DESTROY_BUCKET,
     Route("PATCH", BUCKET, "set-bprops"): Permission.PATCH,
     Route("PATCH", BUCKET, "reset-bprops"): Permission.PATCH,
-    Route("GET", DAEMON, "smap"): Permission.SHOW_CLUSTER,
-    Route("GET", DAEMON, "snode"): Permission.SHOW_CLUSTER,
-    Route("GET", DAEMON, "bmd"): Permission.LIST_BUCKETS,
-    Route("GET", CLUSTER, "cluster_config"): Permission.SHOW_CLUSTER,
-    Route("GET", CLUSTER, "target_ips"): Permission.SHOW_CLUSTER,
-    Route("GET", REVERSE, "snode"): Permission.SHOW_CLUSTER,
-    Route("GET", REVERSE, "node_status"): Permission.SHOW_CLUSTER,
+    Route("POST", BUCKET, "copy-bck"): Permission.GET,
+    Route("POST", BUCKET, "copy-listrange"): Permission.GET,
+    Route("POST", BUCKET, "move-bck"): Permission.MOVE_BUCKET,
+    Route("PUT", BUCKET, "archive"): Permission.GET,
+    Route("DELETE", BUCKET, "delete-listrange"): Permission.DELETE_OBJECT,
+    Route("GET", CLUSTER, "status"): Permission.SHOW_CLUSTER,
+    Route("GET", CLUSTER, "status_all"): Permission.SHOW_CLUSTER,
+    Route("GET", CLUSTER, "running_all"): Permission.SHOW_CLUSTER,
+    Route("GET", CLUSTER, "qryxstats"): Permission.SHOW_CLUSTER,
+    Route("PUT", CLUSTER, "start"): Permission.ADMIN,
+    Route("PUT", CLUSTER, "stop"): Permission.ADMIN,
+    **{
+        Route("GET", template, what): Permission.SHOW_CLUSTER
+        for template in (DAEMON, REVERSE)
+        for what in (
+            "smap",
+            "snode",
+            "config",
+            "sysinfo",
+            "node_status",
+            "node_stats",
+            "mountpaths",
+            "metrics",
+            "disk",
+            "software_version",
+        )
+    },
+    **{Route("GET", template, "bmd"): Permission.LIST_BUCKETS for template in (DAEMON, REVERSE)},
+    **{Route("GET", template, "log"): Permission.ADMIN for template in (DAEMON, REVERSE)},
+    **{
+        Route("GET", CLUSTER, what): Permission.SHOW_CLUSTER
+        for what in (
+            "cluster_config",
+            "target_ips",
+            "sysinfo",
+            "node_stats",
+            "mountpaths",
+            "backends",
+            "remote",
+        )
+    },
+    **{
+        Route("PUT", CLUSTER, action): Permission.ADMIN
+        for action in ("start-maintenance", "stop-maintenance", "rotate-logs", "set-config", "reset-config")
+    },
+    Route("PUT", SET_CONFIG): Permission.ADMIN,
     Route("GET", HEALTH): Permission(0),
     Route("GET", METRICS): Permission.SHOW_CLUSTER,
+    Route("GET", BATCH): Permission.GET,
+    **{Route("GET", page): Permission.SHOW_CLUSTER for page in (OPENAPI_JSON, OPENAPI_YAML, DOCS, DOCS_FILE)},
 }
 
 NOT_BUILT: Mapping[Route, Permission] = {
-    **{Route(method, OBJECT): Permission.UPDATE_OBJECT for method in ("PATCH", "POST")},
-    **{
-        Route("POST", OBJECT, action): Permission.PUT
-        for action in ("rename-obj", "check-lock")
-    },
-    Route("POST", OBJECTS, "promote"): Permission.PROMOTE,
+    Route("POST", OBJECT): Permission.UPDATE_OBJECT,
+    Route("POST", OBJECT, "check-lock"): Permission.PUT,
     Route("POST", OBJECTS, "blob-download"): Permission.PUT,
-    **{Route("GET", BUCKETS, action): Permission.LIST_BUCKETS for action in ("summary-bck",)},
     **{
         Route("GET", BUCKET, action): Permission.LIST_OBJECTS
-        for action in ("summary-bck", "summary-shard", "show-inventory")
+        for action in ("summary-shard", "show-inventory")
     },
     **{
         Route("POST", BUCKET, action): Permission.PUT
         for action in (
-            "copy-bck", "etl-bck", "copy-listrange", "etl-listrange", "prefetch-listrange", "make-n-copies",
+            "etl-bck", "etl-listrange", "prefetch-listrange", "make-n-copies",
             "ec-encode", "index-shard", "create-inventory", "add-remote-bck",
         )
     },
-    Route("POST", BUCKET, "move-bck"): Permission.MOVE_BUCKET,
-    Route("PUT", BUCKET, "archive"): Permission.PUT,
     **{
         Route("DELETE", BUCKET, action): Permission.DELETE_OBJECT
-        for action in ("evict-remote-bck", "delete-listrange", "evict-listrange", "destroy-inventory")
+        for action in ("evict-remote-bck", "evict-listrange", "destroy-inventory")
     },
     **{
-        Route("GET", DAEMON, what): Permission.ADMIN
-        for what in (
-            "config", "sysinfo", "node_status", "node_stats", "mountpaths", "metrics", "disk", "log",
-            "software_version", "tls_certificate", "ic_bundle",
-        )
+        Route("GET", template, what): Permission.ADMIN
+        for template in (DAEMON, REVERSE)
+        for what in ("tls_certificate", "ic_bundle")
     },
     **{
-        Route("GET", REVERSE, what): Permission.ADMIN
-        for what in (
-            "smap", "bmd", "config", "sysinfo", "node_stats", "mountpaths", "metrics", "disk", "log",
-            "software_version", "tls_certificate", "ic_bundle",
+        Route("PUT", CLUSTER, action): Permission.ADMIN
+        for action in (
+            "decommission-node", "shutdown-node", "shutdown", "decommission", "reset-stats", "reload-creds",
+            "clear-lcache",
         )
     },
     **{
         Route("GET", CLUSTER, what): Permission.SHOW_CLUSTER
-        for what in (
-            "sysinfo", "mountpaths", "remote", "backends", "node_stats", "qryxstats", "getxstats", "status",
-            "status_all", "running_all",
-        )
+        for what in ("getxstats",)
     },
 }  # fmt: skip
 """Known to AIStore's clients, not built here yet."""
 
-NOT_BUILT_PREFIXES = (
-    "/v1/etl", "/v1/sort", "/v1/download", "/v1/ml/", "/v1/tokens", "/v1/xactions", "/v1/cluster",
-    "/v1/daemon", "/v1/reverse", "/v1/users", "/v1/roles", "/v1/clusters", "/-/",
-)  # fmt: skip
-"""Paths outside the routes above that a client may rightly expect one day."""
+NOT_BUILT_PATHS: Mapping[str, str] = {
+    "/v1/etl": "ETL",
+    "/v1/sort": "dSort",
+    "/v1/download": "the downloader",
+    "/v1/tokens": "AuthN",
+    "/v1/users": "AuthN",
+    "/v1/roles": "AuthN",
+    "/v1/clusters": "AuthN",
+    "/v1/cluster/attach": "the attachment of remote clusters",
+    "/v1/cluster/detach": "the attachment of remote clusters",
+    "/v1/cluster/enable-bend": "remote backends",
+    "/v1/cluster/disable-bend": "remote backends",
+    "/v1/cluster/proxy/": "the choice of a primary proxy, since all are equal,",
+    "/v1/reverse": "this request to a node",
+    "/v1/daemon": "this request to a node",
+    "/v1/cluster": "this request to the cluster",
+    "/v1/ml/": "this request for a batch",
+    "/v1/xactions": "this request for a job",
+    "/-/": "this page",
+}
+"""Paths outside the routes above that a client may rightly expect one day, by how they begin, and what they belong to.
+The first that fits counts. `docs/missing.md` says the same to people."""
 
 
 def permission_of(route: Route) -> Permission:

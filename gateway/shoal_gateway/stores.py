@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+
+import grpc.aio
 
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.cluster_map import Member
@@ -14,6 +16,7 @@ from shoal_core.multipart import Completion, MultipartStore, PartInfo, UploadInf
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
+    CopyRequest,
     ListPage,
     ListQuery,
     ObjectBody,
@@ -50,9 +53,14 @@ class MemberStores:
         self._closing: set[asyncio.Task[None]] = set()
 
     def store_of(self, member: Member) -> MultipartStore:
-        if self._local_reads and member.unix_socket and member.host_id == self._host_id:
-            return self._same_host_store(member)
-        return self._remote_store(member)
+        return self._same_host_store(member) if self._is_here(member) else self._remote_store(member)
+
+    def channel_elsewhere(self, member: Member) -> grpc.aio.Channel | None:
+        """To a target whose disks are not this host's."""
+        return None if self._is_here(member) else self._channels.get(member.internal_address)
+
+    def _is_here(self, member: Member) -> bool:
+        return bool(self._local_reads and member.unix_socket and member.host_id == self._host_id)
 
     def local_of(self, member: Member) -> LocalObjectStore | None:
         """The disks of a target, if they are open here and it runs: an operation that waits for nothing."""
@@ -167,6 +175,21 @@ class SameHostStore:
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
         return await (await self._opened()).list(bucket, query)
+
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        return await (await self._opened()).copy(bucket, request)
+
+    async def annotate(
+        self,
+        bucket: Bucket,
+        name: str,
+        metadata: Mapping[str, str],
+        *,
+        replace: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectInfo:
+        store = await self._opened()
+        return await store.annotate(bucket, name, metadata, replace=replace, preconditions=preconditions)
 
     async def begin_upload(self, bucket: Bucket, request: PutRequest) -> UploadInfo:
         return await (await self._opened()).begin_upload(bucket, request)

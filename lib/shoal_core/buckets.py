@@ -25,7 +25,14 @@ from shoal_core.errors import (
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.etcd.mirror import Mirror
 from shoal_core.etcd.values import Absent, Delete, KeyValue, ModRevisionEquals, OutcomeUnknown, Put
-from shoal_core.jobs import PURGE_BUCKET, JobSpecification, encode_specification, specification_key
+from shoal_core.jobs import (
+    MOVE_BUCKET,
+    PURGE_BUCKET,
+    JobSpecification,
+    encode_specification,
+    new_job_id,
+    specification_key,
+)
 from shoal_core.membership import FILL_SECONDS_MAX, PLACEMENT_KEY, ROOT, SEALED_KEY, PlacementRecord
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
 
@@ -201,10 +208,31 @@ class BucketRegistry:
         """Remove the bucket and order its purge, as one change. Returns the job's id and the revision."""
         for _ in range(UPDATE_ATTEMPTS):
             bucket = await self.get(reference)
-            job_id = f"j-{secrets.token_hex(6)}"
+            job_id = new_job_id()
             job = JobSpecification(PURGE_BUCKET, reference, bucket.id, await self._targets(), time.time_ns())
             if revision := await self._delete(bucket, job_id, job):
                 return job_id, revision
+        raise Conflict(f"bucket {reference} is changed by others all the time: repeat", bucket=str(reference))
+
+    async def rename(self, reference: BucketReference, to: BucketReference) -> tuple[Bucket, str]:
+        """One change in etcd: rows and files know a bucket by its id. Returns it, and the id of a job that is over.
+
+        Raises BucketNotFound, BucketAlreadyExists.
+        """
+        for _ in range(UPDATE_ATTEMPTS):
+            bucket = await self.get(reference)
+            record = msgspec.json.encode(BucketRecord(bucket.id, bucket.created_ns, bucket.properties))
+            job_id = new_job_id()
+            job = JobSpecification(MOVE_BUCKET, to, bucket.id, (), time.time_ns())
+            order = Put(specification_key(job_id), encode_specification(job))
+            result = await self._etcd.transaction(
+                [ModRevisionEquals(key_of(reference), bucket.generation), Absent(key_of(to))],
+                [Delete(key_of(reference)), Put(key_of(to), record), order],
+            )
+            if result.succeeded:
+                return replace(bucket, reference=to, generation=result.revision), job_id
+            if await self._etcd.get(key_of(to)) is not None:
+                raise BucketAlreadyExists(f'bucket "{to}" already exists', bucket=str(to))
         raise Conflict(f"bucket {reference} is changed by others all the time: repeat", bucket=str(reference))
 
     async def _targets(self) -> tuple[str, ...]:

@@ -85,3 +85,9 @@ class ClusterMap:
         if not self.targets:
             raise Unavailable("no target has joined the cluster yet: start one, then repeat")
         return self.member(self.placement.primary(slot_of(bucket_id, name)))
+
+
+def state_of(cluster_map: ClusterMap, member_id: str) -> MemberState:
+    """Active until the map says otherwise."""
+    states = (member.state for member in cluster_map.members if member.id == member_id)
+    return next(states, MemberState.ACTIVE)

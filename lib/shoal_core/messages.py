@@ -23,6 +23,7 @@ from shoal_core.objects import (
     BucketProperties,
     BucketReference,
     Checksum,
+    Description,
     ObjectInfo,
     Preconditions,
     Version,
@@ -178,6 +179,14 @@ def object_from_message(message: object_pb2.Object) -> ObjectInfo:
     )
 
 
+def description_to_message(description: Description | None) -> object_pb2.Description | None:
+    if description is None:
+        return None
+    return object_pb2.Description(
+        content_type=description.content_type, metadata=description.metadata, headers=description.headers
+    )
+
+
 def upload_to_message(upload: UploadInfo) -> upload_pb2.Upload:
     return upload_pb2.Upload(
         id=upload.id,
@@ -267,11 +276,16 @@ def member_to_message(member: Member) -> cluster_pb2.Member:
     )
 
 
+def member_state_from_message(number: cluster_pb2.MemberState.ValueType) -> MemberState:
+    """Raises InvalidArgument."""
+    return known({number: state for state, number in STATES.items()}, number, None, "state")
+
+
 def member_from_message(message: cluster_pb2.Member) -> Member:
     return Member(
         id=message.id,
         role=known({number: role for role, number in ROLES.items()}, message.role, None, "role"),
-        state=known({number: state for state, number in STATES.items()}, message.state, None, "state"),
+        state=member_state_from_message(message.state),
         alive=message.alive,
         public_address=message.public_address,
         internal_address=message.internal_address,

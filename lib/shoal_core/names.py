@@ -32,8 +32,12 @@ def checked_reference(name: str, *, provider: str = "", namespace: str = "") -> 
 
 
 def checked_namespace(namespace: str) -> str:
-    """AIStore's `@uuid#name`; the global one may be written "", "@" or "@#"."""
-    if namespace in ("", "@", "#", "@#"):
+    """AIStore's `@uuid#name`, in its shortest form: the official SDK writes `@#name` for `#name`, and the global one,
+    which is "" here, in four ways."""
+    if namespace.startswith("@#"):
+        namespace = namespace[1:]
+    namespace = namespace.removesuffix("#")
+    if namespace in ("", "@"):
         return ""
     if not NAMESPACE.fullmatch(namespace):
         raise InvalidName(

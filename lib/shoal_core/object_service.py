@@ -21,6 +21,9 @@ from shoal_core.errors import (
     PermissionDenied,
 )
 from shoal_core.objects import (
+    Bucket,
+    CopyRequest,
+    Description,
     ListPage,
     ListQuery,
     ObjectStore,
@@ -116,6 +119,29 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
         info = await self._store.delete(bucket, request.name, preconditions=preconditions)
         return object_pb2.DeleteObjectResponse(object=messages.object_to_message(info))
 
+    async def CopyObject(
+        self, request: object_pb2.CopyObjectRequest, context: Context
+    ) -> object_pb2.CopyObjectResponse:
+        copy = copy_request(
+            request,
+            await self._admission.bucket(request.source_bucket, request.source_routing, Permission.GET),
+        )
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.PUT)
+        info = await self._store.copy(bucket, copy)
+        return object_pb2.CopyObjectResponse(object=messages.object_to_message(info))
+
+    async def AnnotateObject(
+        self, request: object_pb2.AnnotateObjectRequest, context: Context
+    ) -> object_pb2.AnnotateObjectResponse:
+        metadata = dict(request.metadata)
+        check_headers(metadata, {})
+        bucket = await self._admission.bucket(request.bucket, request.routing, Permission.UPDATE_OBJECT)
+        preconditions = messages.preconditions_from_message(request.preconditions)
+        info = await self._store.annotate(
+            bucket, request.name, metadata, replace=request.replace, preconditions=preconditions
+        )
+        return object_pb2.AnnotateObjectResponse(object=messages.object_to_message(info))
+
     async def ListObjects(
         self, request: object_pb2.ListObjectsRequest, context: Context
     ) -> object_pb2.ListObjectsResponse:
@@ -146,6 +172,24 @@ def put_request(
         headers=headers,
         md5_etag=specification.md5_etag,
         late_headers=late_headers,
+    )
+
+
+def copy_request(request: object_pb2.CopyObjectRequest, source: Bucket) -> CopyRequest:
+    """Raises InvalidArgument."""
+    given = request.description if request.HasField("description") else None
+    if given is not None:
+        check_headers(given.metadata, given.headers)
+    return CopyRequest(
+        source=source,
+        source_name=request.source_name,
+        name=request.name,
+        description=given
+        and Description(
+            given.content_type or CONTENT_TYPE_DEFAULT, dict(given.metadata), dict(given.headers)
+        ),
+        preconditions=messages.preconditions_from_message(request.preconditions),
+        source_preconditions=messages.preconditions_from_message(request.source_preconditions),
     )
 
 

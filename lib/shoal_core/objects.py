@@ -109,7 +109,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     parts: tuple[PartRun, ...] = ()
     """Of an object that came in parts, where each lies; empty for others."""
     chunk_count: int = 0
-    """Of an object that is stored in chunks; 0 when it is stored whole."""
+    """Of an object that is stored in chunks; 0 when it is stored whole, and in listings, which do not look."""
     chunk_bytes_max: int = 0
     """Of the largest of them."""
 
@@ -149,6 +149,29 @@ class PutRequest:
     `s3_etag: fast`."""
     late_headers: Callable[[], Mapping[str, str]] = dict
     """More `headers`, asked for when the body has ended: what only its trailers told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What belongs to an object beside its bytes, and may be given anew with a copy."""
+
+    content_type: str
+    metadata: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRequest:
+    """Which object is copied, and under which name."""
+
+    source: Bucket
+    source_name: str
+    name: str
+    description: Description | None = None
+    """None: the source's."""
+    preconditions: Preconditions = NO_PRECONDITIONS
+    """On what the copy replaces."""
+    source_preconditions: Preconditions = NO_PRECONDITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +264,20 @@ class ObjectStore(Protocol):
         ...
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage: ...
+
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        """Make an object of `bucket` with the bytes and the etag that the source has now. Where both have one owner, no
+        byte is copied. Raises as `open` of the source and as `put`."""
+        ...
+
+    async def annotate(
+        self,
+        bucket: Bucket,
+        name: str,
+        metadata: Mapping[str, str],
+        *,
+        replace: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectInfo:
+        """Add these pairs to the object's metadata, or put them in place of it. The version stays as it is."""
+        ...

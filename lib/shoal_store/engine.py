@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -106,12 +107,22 @@ class Engine(OpenStore):
         for index in self.indexes.values():
             index.own(OwnedSlots.at(epoch, bitmap))
 
+    def take_new(self, takes_new: bool) -> None:
+        """Whether objects and parts may be written, not only deleted and rechunked."""
+        for committer in self._committers.values():
+            committer.takes_new = takes_new
+
     async def sweep(self) -> None:
         """Remove, for ever, what gateways that died in the middle of a write have left. Run it as a task."""
         while True:
             for folder in self.mountpaths.all:
                 await asyncio.to_thread(sweep_temporary, folder.path)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    def counters(self) -> Mapping[str, int]:
+        """What was committed since the start, by AIStore's names."""
+        kinds = sum((committer.kinds for committer in self._committers.values()), Counter[str]())
+        return {"put.n": kinds["put"] + kinds["complete-upload"], "del.n": kinds["delete"]}
 
     def _distinct_threads(self) -> set[CommitThread]:
         return set(self._threads.values())

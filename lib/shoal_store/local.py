@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 
+from shoal_core.copying import copy_bytes
+from shoal_core.errors import DataCorrupt
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
+    CopyRequest,
     ListPage,
     ListQuery,
     ObjectInfo,
@@ -14,10 +17,12 @@ from shoal_core.objects import (
     PutRequest,
     RangeRequest,
 )
-from shoal_store.commit import Commit, conditions_of
+from shoal_store import conditions
+from shoal_store.commit import Annotation, Commit, conditions_of
+from shoal_store.copying import CannotLink, unplaced
 from shoal_store.keys import encode_name
 from shoal_store.local_uploads import LocalUploads
-from shoal_store.reader import StoreReader
+from shoal_store.reader import ATTEMPTS_LEFT, StoreReader
 from shoal_store.stored_body import StoredBody
 from shoal_store.threads import in_thread
 from shoal_store.writer import Written, inline
@@ -37,7 +42,7 @@ class LocalObjectStore(LocalUploads):
         encode_name(request.name)
         return self._committer.commit(self._put_commit(bucket, request, inline(bucket, request, payload)))
 
-    def _put_commit(self, bucket: Bucket, request: PutRequest, written: Written) -> Commit:
+    def _put_commit(self, bucket: Bucket, request: PutRequest | CopyRequest, written: Written) -> Commit:
         return Commit(
             "put",
             bucket.id,
@@ -86,3 +91,52 @@ class LocalObjectStore(LocalUploads):
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
         return await in_thread(self._reader.page, bucket, query)
+
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        """Raises StaleEpoch when this target has not both names."""
+        encode_name(request.name)
+        try:
+            written = await in_thread(self._linked, bucket, request)
+        except CannotLink:
+            return await copy_bytes(self, self, bucket, request)
+        return await commit_written(self._committer, self._put_commit(bucket, request, written), written)
+
+    def _linked(self, bucket: Bucket, request: CopyRequest) -> Written:
+        """Blocks."""
+        for attempt in ATTEMPTS_LEFT:
+            found, payload = self._reader.record(request.source, request.source_name)
+            conditions.check(request.source_preconditions, found, reading=True)
+            record = unplaced(found, request.description)
+            if record.inline:
+                return Written(record, payload, ())
+            try:
+                return self._writer.link(bucket, request.name, record)
+            except FileNotFoundError as error:
+                if not attempt:
+                    raise DataCorrupt(
+                        f"a chunk file of {request.source.reference}/{request.source_name} is missing: "
+                        "run `shoal fsck`"
+                    ) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    async def annotate(
+        self,
+        bucket: Bucket,
+        name: str,
+        metadata: Mapping[str, str],
+        *,
+        replace: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectInfo:
+        encode_name(name)
+        commit = Commit(
+            "annotate",
+            bucket.id,
+            bucket.generation,
+            name,
+            self._epoch(),
+            bucket.properties.versioning,
+            conditions=conditions_of(preconditions),
+            annotation=Annotation(dict(metadata), replace),
+        )
+        return await self._committer.commit(commit)

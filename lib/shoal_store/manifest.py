@@ -1,5 +1,5 @@
 """Manifests: the record of an object of several chunks, or of an upload, in a file beside its first chunk, from which
-an index is rebuilt.
+an index is rebuilt. A copy that links the chunks of another object has one too, by which they are known as its own.
 
 A chunk file says by itself whose it is, but not which other chunks complete the object, nor, when it was born as a
 part of an upload, whether the upload was ever completed. The manifest,
@@ -28,8 +28,9 @@ def manifest_path(first_chunk: Path) -> Path:
 
 
 def has_manifest(record: Record) -> bool:
-    """Where the parts of an upload begin, no chunk file tells, even if all of them are in one now."""
-    return len(record.chunks) > 1 or bool(record.upload) or bool(record.parts)
+    """Where the parts of an upload begin, no chunk file tells, even if all of them are in one now; nor whose a linked
+    one is."""
+    return len(record.chunks) > 1 or bool(record.upload) or bool(record.parts) or record.linked
 
 
 def encode_manifest(key: bytes, record: Record) -> bytes:

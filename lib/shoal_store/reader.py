@@ -124,6 +124,11 @@ class StoreReader:
         """Blocks while it reads: call it in a thread."""
         return list_page(tuple(self._indexes.values()), self._target, bucket, query)
 
+    def record(self, bucket: Bucket, name: str) -> tuple[Record, bytes]:
+        """And the bytes of an object that the index holds. Blocks. Raises ObjectNotFound, DataCorrupt, StaleEpoch."""
+        record, payload, _ = self._find(bucket, name, with_payload=True)
+        return record, payload
+
     def _find(self, bucket: Bucket, name: str, *, with_payload: bool) -> tuple[Record, bytes, str]:
         encoded = encode_name(name)
         key = key_of(bucket.id, encoded)
@@ -173,6 +178,6 @@ class StoreReader:
         for chunk, offset, end in chunk_ranges(record.chunks, start, length):
             path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
             reader = ChunkReader(path, blocks_checksum=chunk.blocks_checksum)
-            parts.append(OpenPart(reader, offset, end))
+            parts.append(OpenPart(reader, chunk.file_id, offset, end))
             if reader.footer.length != chunk.length:
                 raise DataCorrupt("a chunk file has another length than its record says: run `shoal fsck`")

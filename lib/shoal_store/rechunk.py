@@ -156,7 +156,7 @@ class IndexRechunk:
             while copied := await in_thread(copy_some, blocks, files):
                 await self._tell(Step(bytes=copied, bytes_copied=copied))
             hashes.check()
-            unplaced = msgspec.structs.replace(record, chunks=(), upload="")
+            unplaced = msgspec.structs.replace(record, chunks=(), upload="", linked=False)
             return await in_thread(files.finish_as, unplaced)
         except (Exception, asyncio.CancelledError):
             await in_thread(files.abort)

@@ -18,6 +18,8 @@ class OpenPart:
     """An open chunk, and the bytes of it that are wanted."""
 
     reader: ChunkReader
+    file_id: bytes
+    """By which its record names it; that in the footer is another one where the file is a link."""
     offset: int
     end: int
 
@@ -48,11 +50,12 @@ class StoredBody:
             while offset < part.end:
                 block_end = (offset // block_bytes + 1) * block_bytes
                 piece = min(part.end, block_end, offset + FRAME_BYTES) - offset
-                yield await in_thread(self._read, part.reader, offset, piece)
+                yield await in_thread(self._read, part, offset, piece)
                 offset += piece
 
-    def _read(self, reader: ChunkReader, offset: int, length: int) -> bytes:
-        block, file_id = offset // reader.footer.block_bytes, reader.footer.chunk_id
+    def _read(self, part: OpenPart, offset: int, length: int) -> bytes:
+        reader, file_id = part.reader, part.file_id
+        block = offset // reader.footer.block_bytes
         known = self._window is not None and self._window.holds(file_id, block)
         try:
             data = reader.read(offset, length, verify=not known)

@@ -1,8 +1,9 @@
 """Whether looking into the indexes is likely to wait for a disk, learnt from the page faults of the looks so far.
 
-LMDB reads through a memory map: a page that is not in memory is fetched while the looking thread stands still, and with
-it, on the event loop, everybody's request. So after a look that had to wait, all looks go through threads for a while;
-the while doubles as long as they still have to wait there. One look in each while may stand still, not more.
+LMDB reads through a memory map: a page that is not in memory is fetched while the looking thread stands still, and
+with it, on the event loop, everybody's request. So after a look that had to wait, all looks go through threads until so
+many in succession did not wait there, or for a while without any. How many doubles each time that was too early. When
+most is in memory the loop waits in one look of hundreds, and a page that is cold now and then costs few requests more.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from shoal_store.threads import in_thread
 
 T = TypeVar("T")
 
-PAUSE_SECONDS_MIN = 0.1
-PAUSE_SECONDS_MAX = 3.2
+WARM_LOOKS_MIN = 64
+WARM_LOOKS_MAX = 1024
+COLD_SECONDS_MAX = 3.2
+"""After the last wait; when few look, nobody counts long."""
 WATCHFUL_SECONDS = 10.0
-"""After a wait, how long every single look is checked; at other times one of CHECK_EVERY is, since checking costs."""
+"""After a wait, how long one look of WATCHFUL_CHECK_EVERY is checked; at other times one of CHECK_EVERY, since checking
+costs a tenth of what a look does, and all that were made since the last check are checked with it."""
+WATCHFUL_CHECK_EVERY = 4
 CHECK_EVERY = 16
 
 
@@ -35,7 +40,8 @@ class Warmth:
         self._known = self._waits()
         self._cold_until = 0.0
         self._watchful_until = 0.0
-        self._pause_seconds = PAUSE_SECONDS_MIN
+        self._warm_looks_wanted = WARM_LOOKS_MIN
+        self._warm_looks_left = 0
         self._unchecked = 0
 
     @property
@@ -52,31 +58,38 @@ class Warmth:
         found, waited = await in_thread(self._watched, function)
         if waited:
             self._cool()
+        else:
+            self._count_warm_look()
         return found
 
     def looked(self) -> None:
         """After each look on the loop."""
         self._unchecked += 1
-        if self._unchecked < CHECK_EVERY and not self._watchful_until:
+        if self._unchecked < (WATCHFUL_CHECK_EVERY if self._watchful_until else CHECK_EVERY):
             return
         self._unchecked = 0
         before, self._known = self._known, self._waits()
         if self._known > before:
+            if self._watchful_until:
+                self._warm_looks_wanted = min(2 * self._warm_looks_wanted, WARM_LOOKS_MAX)
             self._cool()
         elif self._watchful_until and self._clock() > self._watchful_until:
-            self._watchful_until, self._pause_seconds = 0.0, PAUSE_SECONDS_MIN
+            self._watchful_until, self._warm_looks_wanted = 0.0, WARM_LOOKS_MIN
 
     def _watched(self, function: Callable[[], T]) -> tuple[T, bool]:
         before = self._waits()
         found = function()
         return found, self._waits() > before
 
+    def _count_warm_look(self) -> None:
+        self._warm_looks_left -= 1
+        if self._warm_looks_left <= 0:
+            self._cold_until = 0.0
+
     def _cool(self) -> None:
         now = self._clock()
-        if now >= self._cold_until:
-            # Cold again after a while of threads: the next while is longer.
-            self._cold_until = now + self._pause_seconds
-            self._pause_seconds = min(2 * self._pause_seconds, PAUSE_SECONDS_MAX)
+        self._warm_looks_left = self._warm_looks_wanted
+        self._cold_until = now + COLD_SECONDS_MAX
         self._watchful_until = now + WATCHFUL_SECONDS
 
 

@@ -17,6 +17,7 @@ from shoal_core.errors import SizeMismatch
 from shoal_core.objects import CHUNK_BYTES_DEFAULT, CHUNKS_MAX, Bucket, BucketProperties, PutRequest
 from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
+from shoal_store.copying import link_chunks
 from shoal_store.hashing import ContentHashes, etag_kind
 from shoal_store.keys import encode_name, is_hashed, key_of
 from shoal_store.manifest import has_manifest, manifest_path, write_manifest
@@ -106,8 +107,23 @@ class BodyWriter:
             self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
         )
 
+    def link(self, bucket: Bucket, name: str, record: Record) -> Written:
+        """The bytes of another object's `record`, ready to be committed as `name`. Leaves nothing when it raises.
+        Blocks. Raises as `link_chunks`."""
+        files = list[Path]()
+        try:
+            synced = bucket.properties.durability == "fsync"
+            places = link_chunks(self._mountpaths, record.chunks, files, synced=synced)
+            record = msgspec.structs.replace(record, chunks=places, linked=True)
+            files.append(manifest_path(files[0]))
+            self.write_manifest(bucket, name, record)
+        except BaseException:
+            Written(record, None, tuple(files)).discard()
+            raise
+        return Written(record, None, tuple(files))
+
     def write_manifest(self, bucket: Bucket, name: str, record: Record) -> None:
-        """For the record of an upload, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
+        """For the record of an upload or a copy, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
         put_manifest(self._mountpaths, self._temporary, bucket, name, record=record)
 
 

@@ -9,7 +9,8 @@ async with ShoalClient.connect("127.0.0.1:51081", ca=Path("ca.pem")) as client:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -25,14 +26,18 @@ from shoal.bucket.v1.bucket_pb2 import (
     UpdateBucketRequest,
 )
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
+from shoal_archive.archives import Archives
+from shoal_archive.batch import BatchReader, Item, Streams
+from shoal_client.batch import BatchItem, BatchResult, one_stream, result_of, streams_of
 from shoal_client.bucket import BucketClient
 from shoal_client.cluster import FollowedClusterMap, proxy_is_control_plane
 from shoal_client.jobs import JobsClient
 from shoal_client.lanes import Lane
 from shoal_core import messages
 from shoal_core.certificates import TlsFiles
-from shoal_core.cluster_map import ClusterMap
+from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.multipart import MultipartStore
+from shoal_core.names import checked_object_name
 from shoal_core.objects import Bucket, BucketProperties, BucketReference
 from shoal_core.rpc import Channels, call
 
@@ -121,10 +126,12 @@ class ShoalClient:
     async def create_bucket(
         self, bucket: str | BucketReference, *, properties: BucketProperties | None = None
     ) -> Bucket:
-        """Raises BucketAlreadyExists. Usable through every gateway and client once this returns."""
+        """Without properties it has the cluster's defaults. Raises BucketAlreadyExists.
+
+        Usable through every gateway and client once this returns."""
         request = CreateBucketRequest(
             bucket=messages.bucket_reference_to_message(as_reference(bucket)),
-            properties=messages.bucket_properties_to_message(properties or BucketProperties()),
+            properties=messages.bucket_properties_to_message(properties) if properties else None,
         )
         response = await self._changed(self._buckets.CreateBucket, request)
         return self._remembered(messages.bucket_from_message(response.bucket))
@@ -161,6 +168,32 @@ class ShoalClient:
             token = response.next_page_token
             if not token:
                 return buckets
+
+    async def read_batch(self, items: Sequence[BatchItem]) -> AsyncGenerator[BatchResult, None]:
+        """Each item's bytes, or why it cannot be read, in the order of `items`; the targets read ahead, boundedly.
+
+        Raises BucketNotFound, InvalidName, and InvalidArgument for ranges that are none.
+        """
+        wanted = [await self._item(item) for item in items]
+        store = self.objects
+        reader = BatchReader(store, Archives(store), elsewhere=self._batch_streams)
+        async with aclosing(reader.entries(wanted)) as groups:
+            async for entries in groups:
+                for entry in entries:
+                    yield await result_of(entry)
+
+    async def _item(self, item: BatchItem) -> Item:
+        bucket = await self.resolve(as_reference(item.bucket))
+        return Item(bucket, checked_object_name(item.name), item.member, item.start, item.length)
+
+    def _batch_streams(self, items: Sequence[Item]) -> Streams | None:
+        if not self._direct:
+            return one_stream(items, self._channels.get(self._address), peer=self._peer)
+
+        def channel_of(target: Member) -> grpc.aio.Channel | None:
+            return self._channels.get(target.public_address) if target.public_address else None
+
+        return streams_of(items, self.cluster_map, channel_of)
 
     async def resolve(self, reference: BucketReference, *, fresh: bool = False) -> Bucket:
         """The bucket's record, remembered from the last time unless `fresh`. Raises BucketNotFound."""

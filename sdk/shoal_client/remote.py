@@ -7,11 +7,13 @@ deadline as a whole; streams may take as long as they move, with a deadline for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import grpc.aio
 
 from shoal.object.v1.object_pb2 import (
+    AnnotateObjectRequest,
+    CopyObjectRequest,
     DeleteObjectRequest,
     GetObjectRequest,
     GetObjectResponse,
@@ -33,6 +35,7 @@ from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
     ByteRange,
+    CopyRequest,
     ListPage,
     ListQuery,
     ObjectInfo,
@@ -45,6 +48,8 @@ from shoal_core.rpc import stream_metadata, translate_errors
 IDLE_SECONDS_MAX = 60.0
 """How long one message of a stream may take; a commit waits for a disk to sync."""
 PAGE_ENTRIES_MAX = 10_000
+COPY_SECONDS_MAX = 3600.0
+"""A proxy that is asked for a copy may have to send it from one target to another."""
 
 Download = grpc.aio.UnaryStreamCall[GetObjectRequest, GetObjectResponse]
 
@@ -152,6 +157,42 @@ class RemoteObjectStore(RemoteUploads):
         )
         # Not idempotent: a repeated delete would report the success of the first one as "not found".
         response = await self._ask(self._stub.DeleteObject, request)
+        return messages.object_from_message(response.object)
+
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        message = CopyObjectRequest(
+            bucket=messages.bucket_reference_to_message(bucket.reference),
+            name=checked_object_name(request.name),
+            source_bucket=messages.bucket_reference_to_message(request.source.reference),
+            source_name=checked_object_name(request.source_name),
+            description=messages.description_to_message(request.description),
+            preconditions=messages.preconditions_to_message(request.preconditions),
+            source_preconditions=messages.preconditions_to_message(request.source_preconditions),
+            routing=self._routing(bucket),
+            source_routing=self._routing(request.source),
+        )
+        # Not idempotent: the conditions of a repeated copy would meet what the first one has made.
+        response = await self._ask(self._stub.CopyObject, message, timeout_seconds=COPY_SECONDS_MAX)
+        return messages.object_from_message(response.object)
+
+    async def annotate(
+        self,
+        bucket: Bucket,
+        name: str,
+        metadata: Mapping[str, str],
+        *,
+        replace: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectInfo:
+        request = AnnotateObjectRequest(
+            bucket=messages.bucket_reference_to_message(bucket.reference),
+            name=checked_object_name(name),
+            metadata=metadata,
+            replace=replace,
+            preconditions=messages.preconditions_to_message(preconditions),
+            routing=self._routing(bucket),
+        )
+        response = await self._ask(self._stub.AnnotateObject, request, idempotent=True)
         return messages.object_from_message(response.object)
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:

@@ -5,16 +5,18 @@ It knows neither gRPC nor disks: `store_of` gives the way to a member. See `rout
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
 from shoal_client.merge import page_of_all
 from shoal_client.replay import ReplayableBody
 from shoal_client.routed_uploads import RoutedUploads
 from shoal_client.routing import all_of
+from shoal_core.copying import copy_bytes
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
+    CopyRequest,
     ListPage,
     ListQuery,
     ObjectBody,
@@ -62,6 +64,34 @@ class RoutedObjectStore(RoutedUploads):
     ) -> ObjectInfo:
         return await self._with_current_map(
             lambda: self._owner(bucket, name).delete(bucket, name, preconditions=preconditions)
+        )
+
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        """Within one target its own affair; else the bytes go from one to the other through this process."""
+
+        async def attempt() -> ObjectInfo:
+            source = self._member(request.source, request.source_name)
+            destination = self._member(bucket, request.name)
+            store = self._store_of(destination)
+            if source.id == destination.id:
+                return await store.copy(bucket, request)
+            return await copy_bytes(self._store_of(source), store, bucket, request)
+
+        return await self._with_current_map(attempt)
+
+    async def annotate(
+        self,
+        bucket: Bucket,
+        name: str,
+        metadata: Mapping[str, str],
+        *,
+        replace: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectInfo:
+        return await self._with_current_map(
+            lambda: self._owner(bucket, name).annotate(
+                bucket, name, metadata, replace=replace, preconditions=preconditions
+            )
         )
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:

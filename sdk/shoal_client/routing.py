@@ -33,7 +33,10 @@ class CurrentMap:
         self._refresh = refresh
 
     def _owner(self, bucket: Bucket, name: str) -> MultipartStore:
-        return self._store_of(self._cluster_map().target_of(bucket.id, checked_object_name(name)))
+        return self._store_of(self._member(bucket, name))
+
+    def _member(self, bucket: Bucket, name: str) -> Member:
+        return self._cluster_map().target_of(bucket.id, checked_object_name(name))
 
     def _targets(self) -> Sequence[Member]:
         targets = self._cluster_map().targets

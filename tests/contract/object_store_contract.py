@@ -268,6 +268,14 @@ class ObjectStoreContract:
             await store.delete(BUCKET, "name", preconditions=Preconditions(if_version=first.version))
         await store.delete(BUCKET, "name", preconditions=Preconditions(if_match=(second.etag,)))
 
+    async def test_a_condition_that_names_an_object_fails_before_a_delete_finds_none(
+        self, store: ObjectStore
+    ) -> None:
+        with pytest.raises(PreconditionFailed):
+            await store.delete(BUCKET, "name", preconditions=Preconditions(if_match=("*",)))
+        with pytest.raises(ObjectNotFound):
+            await store.delete(BUCKET, "name", preconditions=Preconditions(if_none_match=("*",)))
+
     async def test_read_conditions(self, store: ObjectStore) -> None:
         info = await put(store, "name", b"data")
         fails = [

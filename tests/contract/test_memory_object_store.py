@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from contract.copy_contract import CopyContract
 from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import ObjectStoreContract
 from support.memory_store import MemoryObjectStore
 
 
-class TestMemoryObjectStore(ObjectStoreContract, MultipartContract):
+class TestMemoryObjectStore(ObjectStoreContract, CopyContract, MultipartContract):
     @pytest.fixture
     def store(self) -> MemoryObjectStore:
         return MemoryObjectStore()

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from contract.copy_contract import CopyContract
 from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import BUCKETS, ObjectStoreContract
 from shoal_client.remote import RemoteObjectStore
 from support.stores import local_store, remote_store
 
 
-class TestRemoteObjectStore(ObjectStoreContract, MultipartContract):
+class TestRemoteObjectStore(ObjectStoreContract, CopyContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RemoteObjectStore]:
         async with AsyncExitStack() as stack:

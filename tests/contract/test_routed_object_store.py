@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.copy_contract import CopyContract
 from contract.multipart_contract import MultipartContract
 from contract.object_store_contract import BUCKETS, ObjectStoreContract
 from shoal_client.routed import RoutedObjectStore
@@ -23,7 +24,7 @@ def routed(stores: dict[str, MultipartStore]) -> RoutedObjectStore:
     return RoutedObjectStore(lambda: MAP, lambda member: stores[member.id])
 
 
-class TestRoutedOverLocalStores(ObjectStoreContract, MultipartContract):
+class TestRoutedOverLocalStores(ObjectStoreContract, CopyContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RoutedObjectStore]:
         stores: dict[str, MultipartStore] = {}
@@ -35,7 +36,7 @@ class TestRoutedOverLocalStores(ObjectStoreContract, MultipartContract):
             yield routed(stores)
 
 
-class TestRoutedOverRemoteStores(ObjectStoreContract, MultipartContract):
+class TestRoutedOverRemoteStores(ObjectStoreContract, CopyContract, MultipartContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RoutedObjectStore]:
         stores: dict[str, MultipartStore] = {}

@@ -91,10 +91,3 @@ def test_flags_and_props_choose_what_is_told(bucket: Bucket) -> None:
     assert (full.size, full.version, len(full.checksum)) == (1, "1", 16)
     assert full.atime
     assert full.location.startswith("t[t")
-
-
-def test_what_is_not_built_is_501(client: Client, bucket: Bucket) -> None:
-    for call in (lambda: bucket.rename("other"), lambda: bucket.copy(client.bucket("other")), bucket.summary):
-        with pytest.raises(AISError) as error:
-            call()
-        assert error.value.status_code == 501

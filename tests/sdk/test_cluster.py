@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import pytest
 from aistore import Client
+from aistore.sdk.bucket import Bucket
+from aistore.sdk.enums import LogSeverity, NodeFilter
 from aistore.sdk.errors import AISError
 
 
@@ -19,16 +24,42 @@ def test_the_map_names_the_gateway_as_primary(client: Client, endpoint: str) -> 
     assert client.cluster().get_uuid() == info.uuid != ""
 
 
-def test_performance_has_an_entry_for_each_target(client: Client) -> None:
+def test_performance_has_an_entry_for_each_target(client: Client, bucket: Bucket) -> None:
+    for number in range(20):
+        bucket.object(str(number)).get_writer().put_content(b"x")
     performance = client.cluster().get_performance()
     assert set(performance) == set(client.cluster().get_info().tmap)
     for status in performance.values():
-        assert status["status"] == "online"
-        assert len(status["capacity"]["mountpaths"]) == 2
+        assert (status["status"], status["ais_version"][:4]) == ("online", "5.0.")
+        capacity = status["capacity"]
+        assert len(capacity["mountpaths"]) in (1, 2)
+        assert all(int(each["used"]) > 0 for each in capacity["mountpaths"].values())
+        assert int(capacity["total_avail"]) > 0
+        assert status["sys_info"]["mem_used"] > 0
+        assert int(status["tracker"]["up.ns.time"]["v"]) > 0
+    assert sum(int(status["tracker"]["put.n"]["v"]) for status in performance.values()) >= 20
 
 
-def test_jobs_and_etl_say_that_they_are_not_built(client: Client) -> None:
-    for ask in (client.cluster().list_jobs_status, client.cluster().list_etls):
-        with pytest.raises(AISError) as error:
-            ask()
-        assert (error.value.status_code, "not built" in error.value.message) == (501, True)
+def test_logs_are_read_from_every_node(client: Client) -> None:
+    cluster = client.cluster()
+    smap = cluster.get_info()
+    logs = cluster.get_cluster_logs(role=NodeFilter.ALL)
+    assert set(logs) == {*smap.tmap, *smap.pmap}
+    for node_id, text in logs.items():
+        assert all(f'"node": "{node_id}"' in line for line in text.splitlines())
+        assert '"level": "info"' not in cluster.get_node_log(node_id, severity=LogSeverity.ERROR)
+        with tarfile.open(fileobj=io.BytesIO(cluster.get_node_log_archive(node_id))) as archive:
+            files = [file for entry in archive if (file := archive.extractfile(entry))]
+            assert '"event": "ready"' in "".join(file.read().decode() for file in files)
+
+
+def test_a_node_that_is_none_has_no_log(client: Client) -> None:
+    with pytest.raises(AISError) as error:
+        client.cluster().get_node_log("t99")
+    assert (error.value.status_code, "t99" in error.value.message) == (404, True)
+
+
+def test_etl_says_that_it_is_not_built(client: Client) -> None:
+    with pytest.raises(AISError) as error:
+        client.cluster().list_etls()
+    assert (error.value.status_code, "not built" in error.value.message) == (501, True)

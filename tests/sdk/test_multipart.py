@@ -52,7 +52,7 @@ def test_a_bucket_that_stores_large_objects_in_chunks(client: Client, bucket: Bu
     message = {"action": "set-bprops", "value": change}
     client._request_client.request("PATCH", f"buckets/{bucket.name}", json=message)
     shown = json.loads(bucket.head()["ais-bucket-props"])["chunks"]
-    assert (shown["objsize_limit"], shown["chunk_size"]) == (2 << 20, 1 << 20)
+    assert (shown["objsize_limit"], shown["chunk_size"]) == ("2MiB", "1MiB")
     for name, size in (("whole", 2 << 20), ("chunked", 5 << 20)):
         bucket.object(name).get_writer().put_content(PARTS[0][:size])
         assert bucket.object(name).get_reader().read_all() == PARTS[0][:size]

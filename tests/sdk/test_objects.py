@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,18 +114,3 @@ def test_odd_names_are_read_back(bucket: Bucket, name: str) -> None:
     bucket.object(name).get_writer().put_content(name.encode())
     assert bucket.object(name).get_reader().read_all() == name.encode()
     assert bucket.object(name).props.size == len(name.encode())
-
-
-def test_what_is_not_built_is_501_and_changes_nothing(bucket: Bucket) -> None:
-    item = bucket.object("o")
-    item.get_writer().put_content(b"before")
-    calls: tuple[Callable[[], object], ...] = (
-        lambda: item.get_writer().set_custom_props({"a": "b"}),
-        lambda: item.copy(bucket.object("p")),
-    )
-    for call in calls:
-        with pytest.raises(AISError) as error:
-            call()
-        assert error.value.status_code == 501
-    assert item.get_reader().read_all() == b"before"
-    assert [entry.name for entry in bucket.list_all_objects()] == ["o"]

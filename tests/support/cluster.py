@@ -93,6 +93,11 @@ class Cluster:
         path = self._output_file
         return path.read_text(errors="replace") if path.exists() else ""
 
+    @property
+    def promote_folder(self) -> Path:
+        """Whose files the gateways may promote."""
+        return self._output_file.parent / "promote"
+
     def mountpaths(self) -> list[Path]:
         layout = read_layout(self._folder)
         assert layout is not None, f"the cluster was never started: {self.output()}"
@@ -114,7 +119,11 @@ class Cluster:
         """Start without waiting."""
         assert self._supervisor is None or self._supervisor.poll() is not None
         command = [sys.executable, "-m", "shoal_cli", *self._arguments]
-        environment = dict(os.environ) | {TEST_ARGUMENTS_VARIABLE: FAST_ETCD}
+        self.promote_folder.mkdir(exist_ok=True)
+        environment = dict(os.environ) | {
+            TEST_ARGUMENTS_VARIABLE: FAST_ETCD,
+            "SHOAL_GATEWAY_PROMOTE_FOLDER": str(self.promote_folder),
+        }
         self._supervisor = start_bound_process(command, output=self._output_file, environment=environment)
         return self
 

@@ -168,3 +168,22 @@ def stored(folder: Path) -> list[Path]:
 def files_below(folder: Path) -> Iterator[Path]:
     for pattern in ("mp*/data/*/*", "mp*/tmp/*/*"):
         yield from folder.glob(pattern)
+
+
+def damage_record(engine: Engine, key: bytes, where: int = -1) -> None:
+    """Flip a bit of the record under a key."""
+    for index in engine.indexes.values():
+        with index.write() as transaction:
+            if value := transaction.get(key, db=index.records):
+                changed = bytearray(value)
+                changed[where] ^= 1
+                transaction.put(key, bytes(changed), db=index.records)
+
+
+def rows(engine: Engine, table: str) -> list[tuple[bytes, bytes]]:
+    """Of a table, in all indexes: keys and values."""
+    found = []
+    for index in engine.indexes.values():
+        with index.read() as transaction, transaction.cursor(db=getattr(index, table)) as cursor:
+            found += [(bytes(key), bytes(value)) for key, value in cursor]
+    return found

@@ -232,7 +232,9 @@ class Generator:
             case "region":
                 return how(request, region=self._random.choice(["us-east-1", "elsewhere"]))
             case "expires" if how is presigned:
-                return presigned(request, expires=self._random.choice([0, 1, 604_800, 604_801, 9_999_999]))
+                # One second must be over for both of the ways that are compared, and not between them.
+                expires = self._random.choice([0, 1, 604_800, 604_801, 9_999_999])
+                return presigned(request, expires=expires, age_seconds=60 if expires == 1 else 0)
             case "payload" if how is not presigned:
                 return header_signed(
                     request, payload=self._random.choice(["UNSIGNED-PAYLOAD", "0" * 64, "x"])

@@ -17,6 +17,7 @@ class MemoryBuckets:
 
     def __init__(self, *buckets: Bucket) -> None:
         self._buckets = {bucket.reference: bucket for bucket in buckets}
+        self._defaults = BucketProperties()
 
     async def resolve(
         self, reference: BucketReference, *, permission: Permission, principal: Principal
@@ -35,10 +36,16 @@ class MemoryBuckets:
         buckets = self._buckets.values()
         return [each for each in buckets if provider in ("", each.reference.provider)]
 
-    async def create(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
+    async def defaults(self) -> BucketProperties:
+        return self._defaults
+
+    async def set_defaults(self, properties: BucketProperties) -> None:
+        self._defaults = properties
+
+    async def create(self, reference: BucketReference, properties: BucketProperties | None = None) -> Bucket:
         if reference in self._buckets:
             raise BucketAlreadyExists(f"{reference} already exists")
-        bucket = Bucket(reference, BucketId(os.urandom(8)), 1, time.time_ns(), properties)
+        bucket = Bucket(reference, BucketId(os.urandom(8)), 1, time.time_ns(), properties or self._defaults)
         self._buckets[reference] = bucket
         return bucket
 

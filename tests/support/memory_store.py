@@ -6,11 +6,12 @@ It lets tests look inside (`names`) and choose what goes wrong (`failure`).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
+from shoal_core.copying import copy_bytes
 from shoal_core.errors import (
     InvalidName,
     NotModified,
@@ -26,6 +27,7 @@ from shoal_core.objects import (
     Bucket,
     BucketId,
     ByteRange,
+    CopyRequest,
     ListPage,
     ListQuery,
     ObjectInfo,
@@ -110,8 +112,10 @@ class MemoryObjectStore(MemoryUploads):
     async def delete(
         self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> ObjectInfo:
+        known = self._objects.get((bucket.id, name), (None, b""))[0]
+        self._fail(name)
+        check_conditions(preconditions, known, reading=False)
         info = self._current(bucket, name)
-        check_conditions(preconditions, info, reading=False)
         del self._objects[bucket.id, name]
         return info
 
@@ -129,6 +133,25 @@ class MemoryObjectStore(MemoryUploads):
             prefixes=tuple(key for key, info in shown.items() if info is None),
             next_after=max(shown) if len(after) > len(shown) else "",
         )
+
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        return await copy_bytes(self, self, bucket, request)
+
+    async def annotate(
+        self,
+        bucket: Bucket,
+        name: str,
+        metadata: Mapping[str, str],
+        *,
+        replace: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> ObjectInfo:
+        info = self._current(bucket, name)
+        check_conditions(preconditions, info, reading=False)
+        kept = {} if replace else info.metadata
+        info = msgspec.structs.replace(info, metadata={**kept, **metadata})
+        self._objects[bucket.id, name] = info, self._objects[bucket.id, name][1]
+        return info
 
     def check_name(self, name: str) -> None:
         self._fail(name)

@@ -96,6 +96,9 @@ class Trace:
             case "rename" | "renameat" | "renameat2":
                 old, new = texts(arguments)
                 self._rename(old, new, began)
+            case "link" | "linkat":
+                old, new = texts(arguments)
+                self._link(old, new, began)
             case "unlink" | "unlinkat" | "rmdir":
                 self._unlink(call, texts(arguments)[0], arguments, began)
             case "mkdir" | "mkdirat":
@@ -158,6 +161,12 @@ class Trace:
         if self._counts(old) or self._counts(new):
             self._files[new] = self._files.pop(old)
             self.events.append(Event("rename", began, new, other=old, file=self._files[new]))
+
+    def _link(self, old: str, new: str, began: int) -> None:
+        """One more name, as that of a new file is one."""
+        if self._counts(new):
+            self._files[new] = self._files[old]
+            self.events.append(Event("open", began, new, file=self._files[new]))
 
     def _unlink(self, call: str, path: str, arguments: str, began: int) -> None:
         if self._counts(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import lmdb
 
+from shoal_core.objects import CopyRequest
 from shoal_store import durability
 from shoal_store.engine import Engine
 from support.engines import BUCKET, put, put_in_chunks, put_in_parts, unstarted_engine
@@ -26,6 +27,7 @@ SIZES = {
     "chunk": (17_000, 60_000),
     "chunks": (CHUNK_BYTES + 17_000, 4 * CHUNK_BYTES),
     "parts": (2, 60_000),
+    "copy": (17_000, 60_000),
 }
 
 
@@ -70,9 +72,19 @@ async def work(engine: Engine, steps: list[Step], marks: int) -> None:
             await put_in_chunks(engine, step.name, step.data, CHUNK_BYTES)
         elif step.kind == "parts":
             await put_in_parts(engine.store, step.name, step.data)
+        elif step.kind == "copy":
+            await put_copy(engine, step.name, step.data)
         else:
             await put(engine, step.name, step.data)
         mark(marks, "ack", step)
+
+
+async def put_copy(engine: Engine, name: str, data: bytes) -> None:
+    """Of a source that is gone right afterwards."""
+    source = f"source of {name}"
+    await put(engine, source, data)
+    await engine.store.copy(BUCKET, CopyRequest(BUCKET, source, name))
+    await engine.store.delete(BUCKET, source)
 
 
 def mark(descriptor: int, word: str, step: Step) -> None:

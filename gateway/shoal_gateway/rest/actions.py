@@ -19,6 +19,8 @@ class ActionMessage(msgspec.Struct, frozen=True):
     action: str = ""
     name: str = ""
     value: msgspec.Raw = _NULL
+    whole: bytes = b""
+    """The body as it came, for questions whose arguments are not in `value`."""
 
 
 def decode_action(body: bytes) -> ActionMessage:
@@ -26,7 +28,7 @@ def decode_action(body: bytes) -> ActionMessage:
     if not body.strip():
         return ActionMessage()
     try:
-        return msgspec.json.decode(body, type=ActionMessage)
+        return msgspec.structs.replace(msgspec.json.decode(body, type=ActionMessage), whole=body)
     except UNDECODABLE as error:
         raise InvalidArgument(
             f'the action message cannot be read ({error}): send JSON such as {{"action":"list","value":null}}'

@@ -19,16 +19,24 @@ CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512", "none")
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-Json = bool | int | str | list["Json"] | dict[str, "Json"] | None
+Json = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 
 def shown_properties(bucket: Bucket) -> dict[str, Json]:
     """`Bprops` as AIStore's clients decode it: every section is there, integers of 64 bits are strings."""
-    properties = bucket.properties
+    return {
+        **shown_sections(bucket.properties),
+        "provider": bucket.reference.provider,
+        "bid": str(int.from_bytes(bucket.id, "big")),
+        "created": str(bucket.created_ns),
+    }
+
+
+def shown_sections(properties: BucketProperties) -> dict[str, Json]:
+    """What can be set on a bucket, or could be in AIStore."""
     return {
         "backend_bck": {"name": "", "provider": "", "namespace": {"uuid": "", "name": ""}},
         "write_policy": {"data": "", "md": ""},
-        "provider": bucket.reference.provider,
         "checksum": {
             "type": properties.checksum_type,
             "validate_cold_get": False,
@@ -49,9 +57,9 @@ def shown_properties(bucket: Bucket) -> dict[str, Json]:
             "disk_only": False,
         },
         "chunks": {
-            "objsize_limit": properties.chunk_above_bytes,
-            "max_monolithic_size": 0,
-            "chunk_size": properties.chunk_bytes or CHUNK_BYTES_DEFAULT,
+            "objsize_limit": shown_size(properties.chunk_above_bytes),
+            "max_monolithic_size": shown_size(0),
+            "chunk_size": shown_size(properties.chunk_bytes or CHUNK_BYTES_DEFAULT),
             "checkpoint_every": 0,
             "flags": 0,
         },
@@ -59,8 +67,6 @@ def shown_properties(bucket: Bucket) -> dict[str, Json]:
         "lru": {"dont_evict_time": "0s", "capacity_upd_time": "0s", "batch_size": 0, "enabled": False},
         "access": EVERY_PERMISSION,
         "features": "0",
-        "bid": str(int.from_bytes(bucket.id, "big")),
-        "created": str(bucket.created_ns),
         "versioning": {"enabled": properties.versioning, "validate_warm_get": False, "synchronize": False},
         "Renamed": "",
         # Ours; AIStore's clients pass over what they do not know.
@@ -70,6 +76,14 @@ def shown_properties(bucket: Bucket) -> dict[str, Json]:
             "s3_etag": properties.s3_etag,
         },
     }
+
+
+def shown_size(size: int) -> str:
+    """Text, because the Go clients decode no number here; in the largest unit that keeps every byte."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % UNITS[unit[0].lower()] == 0:
+            return f"{size // UNITS[unit[0].lower()]}{unit}"
+    return f"{size}B"
 
 
 def rate_limit() -> Json:
@@ -111,10 +125,15 @@ class ShoalSetting(msgspec.Struct, frozen=True):
 
 
 def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] | None) -> BucketProperties:
-    """`current` with AIStore's BpropsToSet applied. Raises for what a bucket cannot do yet."""
-    properties = current
+    """`current` with AIStore's BpropsToSet applied. Raises for what a bucket cannot do yet; whoever asks for what it
+    is already, as clients do that send back what they have read, may."""
+    properties, shown = current, shown_sections(current)
     for name, raw in (value or {}).items():
-        if name == "force" or bytes(raw).strip() in (b"null", b"{}", b'""'):
+        if (
+            name == "force"
+            or bytes(raw) == b'""'
+            or says_nothing_new(msgspec.json.decode(raw), shown.get(name, {}))
+        ):
             continue
         if name == "checksum":
             properties = with_checksum(properties, section(name, raw, ChecksumSetting).type)
@@ -141,6 +160,12 @@ def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] 
     return properties
 
 
+def says_nothing_new(given: object, shown: Json) -> bool:
+    if isinstance(given, dict) and isinstance(shown, dict):
+        return all(says_nothing_new(value, shown.get(name)) for name, value in given.items())
+    return given is None or given == shown
+
+
 def size_of(given: int | str | None, current: int) -> int:
     """Bytes. Raises InvalidArgument."""
     if given is None:
@@ -163,6 +188,7 @@ def with_checksum(properties: BucketProperties, kind: str | None) -> BucketPrope
 
 def section(name: str, raw: msgspec.Raw, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(raw, type=kind)
+        # Not strictly, because in a query everything is text.
+        return msgspec.json.decode(raw, type=kind, strict=False)
     except UNDECODABLE as error:
         raise InvalidArgument(f"bucket property {name!r} cannot be read: {error}") from error

@@ -16,6 +16,8 @@ from shoal_gateway.rest.actions import ActionMessage, decode_action
 
 ACTION_BYTES_MAX = 1 << 20
 
+ACTION_IN_QUERY = "query"
+
 Handler = Callable[[Call, ActionMessage], Awaitable[Response]]
 
 
@@ -46,6 +48,8 @@ def add_route(
 
     router.add_api_route(template, endpoint, methods=[method], response_class=Response)
     endpoint.__setattr__("actions", tuple(handlers))
+    endpoint.__setattr__("handlers", handlers)
+    endpoint.__setattr__("action_in", ACTION_IN_QUERY if action_of is action_of_query else "message")
 
 
 def action_of_body(request: Request, message: ActionMessage) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from shoal_core import errors
 from shoal_core.errors import ShoalError
+from shoal_core.objects import BucketReference
 from shoal_gateway.call import Call
 
 RETRY_AFTER_SECONDS = 1
@@ -74,9 +75,14 @@ class MethodNotAllowed(errors.InvalidArgument):
     """`metadata["allow"]` holds the methods that the path knows."""
 
 
+class TooManyBatches(errors.TooBusy):
+    """Each takes memory, so there may only be so many at a time."""
+
+
 HTTP_ROWS: Mapping[type[ShoalError], Row] = {
     RequestTimedOut: Row(408, "ErrRequestTimedOut"),
     MethodNotAllowed: Row(405, "ErrMethodNotAllowed"),
+    TooManyBatches: Row(429, "ErrTooManyRequests"),
 }
 """Errors that exist at this edge only."""
 
@@ -158,9 +164,9 @@ def message_of(error: ShoalError, call: Call) -> str:
     bucket = call.bucket
     if isinstance(error, errors.BucketNotFound) and bucket is not None:
         remote = "" if bucket.provider == "ais" else "remote "
-        return f'{remote}bucket "{bucket}" does not exist'
+        return f"{remote}bucket {worded(bucket)} does not exist"
     if isinstance(error, errors.BucketAlreadyExists) and bucket is not None:
-        return f'bucket "{bucket}" already exists'
+        return f"bucket {worded(bucket)} already exists"
     if isinstance(error, errors.ObjectNotFound) and bucket is not None:
         if call.method == "DELETE":
             return f"{bucket}/{call.object_name} doesn't exist"
@@ -168,3 +174,9 @@ def message_of(error: ShoalError, call: Call) -> str:
     if isinstance(error, errors.InternalError) or type(error) is ShoalError:
         return f"internal error, request id {call.request_id}: please report it"
     return error.message
+
+
+def worded(bucket: BucketReference) -> str:
+    """A slash behind the first word would make the SDK take the name for an object's."""
+    space = f' of namespace "{bucket.namespace}"' if bucket.namespace else ""
+    return f'"{bucket.provider}://{bucket.name}"{space}'

@@ -8,8 +8,10 @@ from functools import lru_cache
 
 import msgspec
 
+from shoal_archive.archives import Archives
 from shoal_core.errors import InvalidArgument, NotImplementedYet
 from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo, ObjectStore
+from shoal_gateway.rest.archive_listing import Lister
 
 MSGPACK = "application/msgpack"
 PAGE_NAMES_MAX = 10_000
@@ -27,13 +29,14 @@ LIST_INVENTORY = 1 << 15
 
 UNBUILT_FLAGS = {
     LIST_DELETED: "listing deleted objects",
-    LIST_ARCHIVES: "listing the insides of archives",
     LIST_INVENTORY: "bucket inventories",
 }
 REMOTE_FLAGS = LIST_NOT_CACHED | LIST_DIFFERENCES
 
 ENTRY_CACHED = 1 << 6
+ENTRY_IN_ARCHIVE = 1 << 7
 ENTRY_FOLDER = 1 << 8
+ENTRY_ARCHIVE = 1 << 9
 
 
 class ListMessage(msgspec.Struct, frozen=True):
@@ -103,10 +106,14 @@ class NamedPage(msgspec.Struct):
     flags: int
 
 
-async def list_page(store: ObjectStore, bucket: Bucket, message: ListMessage, *, uuid: str) -> PackedPage:
+async def list_page(
+    store: ObjectStore, archives: Archives, bucket: Bucket, message: ListMessage, *, uuid: str
+) -> PackedPage:
     """The page after the message's token. An empty page never has a token: it would cost a round trip."""
     flags = message.flag_bits
     check_flags(message, flags)
+    if flags & LIST_ARCHIVES:
+        return await list_archives(store, archives, bucket, message, uuid=uuid)
     after = message.continuation_token or message.start_after
     for _ in range(EMPTY_PAGES_MAX):
         page = await store.list(bucket, list_query(message, flags, after))
@@ -115,6 +122,32 @@ async def list_page(store: ObjectStore, bucket: Bucket, message: ListMessage, *,
         if entries or not after:
             return PackedPage(message.uuid or uuid, after, 0, entries)
     raise NotImplementedYet("this listing finds too few names among too many folders: list with folders")
+
+
+async def list_archives(
+    store: ObjectStore, archives: Archives, bucket: Bucket, message: ListMessage, *, uuid: str
+) -> PackedPage:
+    """As `list_page`, with the files of each archive behind it."""
+    flags, entries = message.flag_bits, list[PackedEntry]()
+    fill = entry_maker(message.props, flags)
+    query = list_query(message, flags, message.continuation_token or message.start_after)
+
+    def show(info: ObjectInfo, is_archive: bool) -> None:
+        entry = fill(info)
+        entry.f |= ENTRY_ARCHIVE if is_archive else 0
+        entries.append(entry)
+
+    def show_member(info: ObjectInfo, name: str, size: int) -> None:
+        shown = 0 if flags & LIST_NAME_ONLY else size
+        entries.append(PackedEntry(n=f"{info.name}/{name}", s=shown, f=ENTRY_CACHED | ENTRY_IN_ARCHIVE))
+
+    def show_folder(prefix: str) -> None:
+        if not flags & LIST_NO_FOLDERS:
+            entries.append(PackedEntry(n=prefix, f=ENTRY_FOLDER))
+
+    lister = Lister(store, archives, bucket, entries_max=query.limit)
+    token = await lister.page(query, show=show, show_member=show_member, show_folder=show_folder)
+    return PackedPage(message.uuid or uuid, token, 0, entries)
 
 
 def check_flags(message: ListMessage, flags: int) -> None:

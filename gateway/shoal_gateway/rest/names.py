@@ -6,6 +6,7 @@ from shoal_core.errors import BucketNotFound, InvalidName
 from shoal_core.names import PROVIDERS, checked_namespace, checked_reference
 from shoal_core.objects import BucketReference
 from shoal_gateway.call import Call
+from shoal_gateway.rest.bucket_properties import Json
 
 
 def provider_of(call: Call) -> str:
@@ -29,3 +30,12 @@ def reference_of(call: Call, name: str) -> BucketReference:
     except InvalidName as error:
         call.bucket = BucketReference(name, provider, namespace)
         raise BucketNotFound(f"{call.bucket} does not exist: {error.message}") from error
+
+
+def shown_reference(reference: BucketReference) -> dict[str, Json]:
+    uuid, _, name = reference.namespace.removeprefix("@").partition("#")
+    return {
+        "name": reference.name,
+        "provider": reference.provider,
+        "namespace": {"uuid": uuid, "name": name},
+    }

@@ -10,6 +10,8 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
 
+from shoal_archive.archives import Archives
+from shoal_core.body_stream import check_headers
 from shoal_core.errors import (
     DataCorrupt,
     InvalidArgument,
@@ -24,10 +26,13 @@ from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, OBJECTS, Route, permission_of, require_built
 from shoal_gateway.redirecting import Redirecting
-from shoal_gateway.rest import uploads
-from shoal_gateway.rest.actions import decode_action
+from shoal_gateway.rest import copying, promoting, uploads
+from shoal_gateway.rest.actions import ActionMessage, decode_action, decode_value
 from shoal_gateway.rest.appending import APPEND_TYPE, AppendRoutes
+from shoal_gateway.rest.archives import APPEND_HEADER, ArchiveRoutes, is_of_archive
 from shoal_gateway.rest.conditions import parse_preconditions, parse_range, strong_etags
+from shoal_gateway.rest.copying import CopyRoutes
+from shoal_gateway.rest.documented import Documentation
 from shoal_gateway.rest.errors import MethodNotAllowed
 from shoal_gateway.rest.names import reference_of
 from shoal_gateway.rest.object_headers import (
@@ -38,39 +43,125 @@ from shoal_gateway.rest.object_headers import (
     selected_head_headers,
     validator_headers,
 )
+from shoal_gateway.rest.promoting import PromoteRoutes
 from shoal_gateway.rest.uploads import PART_NUMBER, UPLOAD_ID, UploadRoutes
 
 PREFIX = b"/v1/objects/"
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST", "PATCH")
-ACTIONS = (("POST", uploads.BEGIN), ("POST", uploads.COMPLETE), ("DELETE", uploads.ABORT))
-"""What action messages may ask for."""
+ACTIONS = (
+    ("POST", uploads.BEGIN),
+    ("POST", uploads.COMPLETE),
+    ("DELETE", uploads.ABORT),
+    ("POST", copying.RENAME),
+    ("PATCH", ""),
+)
+"""What action messages may ask of an object; that of PATCH, the custom properties, has no name."""
+BUCKET_ACTIONS = (("POST", promoting.PROMOTE),)
+"""What they may ask where the path names no object."""
+NEW_PROPERTIES = "set-new-custom"
 ACTION_BYTES_MAX = 1 << 20
 MD5_BYTES = 16
 CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512")
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 UNBUILT_PARAMETERS = {
-    "archpath": "archives",
-    "archregx": "archives",
-    "archmode": "archives",
     "uploadId": "multipart upload",
     "partNumber": "multipart upload",
-    "object_to": "copying objects",
     "etl_name": "ETL",
     "etl_pipeline": "ETL",
     "etl_args": "ETL",
 }
 """Each changes what the request means, so none may be overlooked. Sent empty, they mean nothing."""
 
+OBJECT_DOCUMENTATION = {
+    ("GET", ""): Documentation(
+        "Read an object, a range of it, or members of an archive.",
+        query={
+            "archpath": "Path of one member of the archive that the object is.",
+            "archregx": "Which members to send as one tar; `archmode` says how it is meant.",
+            "archmode": "`regexp` (RE2), `prefix`, `suffix`, `substr` or `wdskey`.",
+            "archmime": "Format of the archive, if its name does not tell: `.tar`, `.tgz`, `.tar.lz4`, `.zip`.",
+        },
+        headers={"Range": "One range of bytes.", "If-None-Match": "Etags that the caller has already."},
+        answer="The bytes.",
+        statuses=(200, 206, 304),
+        example_path="/v1/objects/{bucket}/p-1",
+    ),
+    ("HEAD", ""): Documentation(
+        "Tell what is known of an object.",
+        query={
+            "props": "Which properties, with commas between: checksum, atime, version, custom, chunked ..."
+        },
+        answer="Headers.",
+        example_path="/v1/objects/{bucket}/p-1",
+    ),
+    ("PUT", ""): Documentation(
+        "Write an object, a part of an upload, more of an object, or a member of an archive.",
+        query={
+            "uploadId": "The upload that this is a part of.",
+            "partNumber": "The number of the part, 1 to 10,000.",
+            "append_type": "`append` adds the body to the object, `flush` shows what was added.",
+            "append_handle": "As the answer before gave it.",
+            "archpath": "Add the body to the archive under this path.",
+            "object_to": "Copy the object instead, without a body, to `provider/@#/bucket/object`.",
+        },
+        headers={
+            "ais-checksum-type": "Type of the checksum that is sent: xxhash2, crc32c, md5, sha256, sha512.",
+            "ais-checksum-value": "It in hexadecimal; a body with another is refused.",
+            "Ais-Pine": "With `archpath`: 1 makes the archive if need be (default), 2 does not.",
+        },
+        answer="Checksum and etag in headers.",
+        example_path="/v1/objects/{bucket}/new",
+    ),
+    ("DELETE", ""): Documentation(
+        "Remove an object.", answer="Nothing.", example_path="/v1/objects/{bucket}/p-1"
+    ),
+    ("POST", uploads.BEGIN): Documentation(
+        "Begin an upload in parts.",
+        answer="The upload's id, as text.",
+        example_path="/v1/objects/{bucket}/parts",
+    ),
+    ("POST", uploads.COMPLETE): Documentation(
+        "Make an object of the parts of an upload.",
+        text="The value lists the parts: `part-number` and `etag`, which may be empty.",
+        query={"uploadId": "Which upload."},
+        answer="Nothing.",
+        example=[{"part-number": 1, "etag": ""}],
+        example_query="uploadId={upload}",
+        example_path="/v1/objects/{bucket}/parts",
+    ),
+    ("POST", copying.RENAME): Documentation(
+        "Give an object another name in its bucket, the message's `name`.",
+        "An object that has the name is replaced.",
+        example_name="renamed",
+        example_path="/v1/objects/{bucket}/p-1",
+    ),
+    ("PATCH", ""): Documentation(
+        "Add custom properties to an object.",
+        "The message has no action; its value maps names to values. The version stays.",
+        query={"set-new-custom": "Drop the properties that the object has."},
+        example={"value": {"color": "blue"}},
+        example_path="/v1/objects/{bucket}/p-1",
+    ),
+    ("DELETE", uploads.ABORT): Documentation(
+        "Give up an upload, and free its parts.",
+        query={"uploadId": "Which upload."},
+        answer="Nothing.",
+        example_query="uploadId={upload}",
+        example_path="/v1/objects/{bucket}/parts",
+    ),
+}
+"""By method and action."""
+
 UPLOAD_FIELDS = (UPLOAD_ID, PART_NUMBER)
-UNBUILT_HEADERS = {"ais-pine": "appending to archives"}
 
 
 class ObjectRoutes:
-    """GET, HEAD, PUT and DELETE of one object; everything else about objects is answered 501."""
+    """Every method of one object, and what action messages ask for; the rest is answered 501."""
 
-    def __init__(self, parts: Parts, redirecting: Redirecting) -> None:
+    def __init__(self, parts: Parts, redirecting: Redirecting, archives: Archives) -> None:
         self._parts = parts
+        self._archives = ArchiveRoutes(parts.objects, archives)
         self._redirecting = redirecting
         self._handlers: Mapping[str, Callable[[Call, Exchange], Awaitable[None]]] = {
             "GET": self._get,
@@ -82,6 +173,8 @@ class ObjectRoutes:
         }
         self._uploads = UploadRoutes(parts.objects)
         self._appending = AppendRoutes(parts.objects)
+        self._copying = CopyRoutes(parts)
+        self._promoting = PromoteRoutes(parts)
 
     async def __call__(self, call: Call, exchange: Exchange) -> None:
         handler = self._handlers.get(call.method)
@@ -99,6 +192,8 @@ class ObjectRoutes:
         bucket = await self._resolve(call)
         if location := self._redirecting.location(call, bucket):
             return await answer_redirect(location, exchange)
+        if is_of_archive(call):
+            return await self._archives.get(bucket, call, exchange)
         requested = parse_range(call.headers.get("range"))
         try:
             body = await self._open(bucket, call, requested)
@@ -128,6 +223,9 @@ class ObjectRoutes:
         await exchange.answer(304, validator_headers(info))
 
     async def _put(self, call: Call, exchange: Exchange) -> None:
+        if call.query.get(copying.DESTINATION):
+            source = await self._resolve(call, method="GET")
+            return await exchange.answer(200, put_headers(await self._copying.copy(source, call)))
         bucket = await self._resolve(call)
         if location := self._redirecting.location(call, bucket):
             return await answer_redirect(location, exchange)
@@ -142,6 +240,9 @@ class ObjectRoutes:
             checksums=checksums,
             preconditions=parse_preconditions(call.headers),
         )
+        if is_of_archive(call) or APPEND_HEADER in call.headers:
+            info = await self._archives.put(bucket, call, request, exchange.body())
+            return await exchange.answer(200, put_headers(info))
         if call.query.get(APPEND_TYPE):
             return await self._appending(bucket, call, exchange, request)
         info = await self._parts.objects.put(bucket, request, exchange.body())
@@ -158,9 +259,12 @@ class ObjectRoutes:
 
     async def _post(self, call: Call, exchange: Exchange) -> None:
         """What an action message asks for. What is not built yet says so, after checking that the caller may."""
-        template = OBJECT if call.object_name else OBJECTS
         message = decode_action(await limited_body(exchange))
-        route = Route(call.method, template, message.action)
+        if call.method == "DELETE" and not message.action:
+            raise InvalidArgument(
+                "this DELETE has a body without an action: leave it out to remove the object"
+            )
+        route = Route(call.method, template_of(call), message.action)
         permission_of(route)
         require_built(route)
         bucket = await self._resolve(call, action=message.action)
@@ -172,15 +276,39 @@ class ObjectRoutes:
                 await self._uploads.complete(bucket, call, exchange, message)
             case uploads.ABORT:
                 await self._uploads.abort(bucket, call, exchange)
+            case copying.RENAME:
+                await self._copying.rename(bucket, call, message)
+                await exchange.answer(200, [NO_CONTENT])
+            case promoting.PROMOTE:
+                await self._promoting(bucket, message)
+                await exchange.answer(200, [NO_CONTENT])
+            case "":
+                await self._annotate(bucket, call, message)
+                await exchange.answer(200, [NO_CONTENT])
 
-    async def _resolve(self, call: Call, *, action: str = "") -> Bucket:
+    async def _annotate(self, bucket: Bucket, call: Call, message: ActionMessage) -> None:
+        """Custom properties are added to those that the object has, or take their place."""
+        properties = decode_value(message, dict[str, str]) or {}
+        check_headers(properties, {})
+        preconditions = parse_preconditions(call.headers)
+        await self._parts.objects.annotate(
+            bucket,
+            call.object_name,
+            properties,
+            replace=call.flag(NEW_PROPERTIES),
+            preconditions=preconditions,
+        )
+
+    async def _resolve(self, call: Call, *, action: str = "", method: str = "") -> Bucket:
+        """`method`: the one whose permission is demanded, if it is not the call's."""
         assert call.bucket is not None
-        permission = permission_of(Route(call.method, OBJECT, action))
+        permission = permission_of(Route(method or call.method, template_of(call), action))
         bucket = await self._parts.buckets.resolve(
             call.bucket, permission=permission, principal=call.principal
         )
         refuse_unbuilt(call, action)
-        call.object_name = checked_object_name(call.object_name)
+        if call.object_name:
+            call.object_name = checked_object_name(call.object_name)
         return bucket
 
     async def _open(self, bucket: Bucket, call: Call, requested: RangeRequest | None) -> ObjectBody:
@@ -201,6 +329,10 @@ class ObjectRoutes:
 
 
 NO_CONTENT = (b"content-length", b"0")
+
+
+def template_of(call: Call) -> str:
+    return OBJECT if call.object_name else OBJECTS
 
 
 async def answer_redirect(location: bytes, exchange: Exchange) -> None:
@@ -264,9 +396,6 @@ def refuse_unbuilt(call: Call, action: str) -> None:
     for name, what in UNBUILT_PARAMETERS.items():
         if call.query.get(name) and not (name in UPLOAD_FIELDS and is_of_upload(call, action)):
             raise NotImplementedYet(f"{what} is not built yet in this version of Shoal (parameter {name!r})")
-    for name, what in UNBUILT_HEADERS.items():
-        if name in call.headers:
-            raise NotImplementedYet(f"{what} is not built yet in this version of Shoal (header {name!r})")
 
 
 def is_of_upload(call: Call, action: str) -> bool:

@@ -77,7 +77,7 @@ def s3_error(error: ShoalError, call: Call) -> S3Error:
         case "InvalidRange":
             size = error.metadata.get("size", "")
             return S3Error(code, "The requested range is not satisfiable", ActualObjectSize=size)
-        case "InternalError":
+        case "InternalError" if not isinstance(error, errors.DataCorrupt):
             return S3Error(code, "We encountered an internal error. Please report it with the request id.")
         case _:
             return S3Error(code, error.message)

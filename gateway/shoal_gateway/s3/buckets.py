@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 
 from shoal_core.errors import BucketAlreadyExists
-from shoal_core.objects import Bucket, BucketProperties, ListQuery
+from shoal_core.objects import Bucket, ListQuery
 from shoal_gateway.parts import Parts
 from shoal_gateway.s3.answers import OWNER, answer_xml
 from shoal_gateway.s3.bodies import small_body
@@ -42,7 +42,7 @@ class BucketOperations:
             )
         self._check_location(await small_body(request))
         with suppress(BucketAlreadyExists):
-            await self._parts.control.create(request.reference, BucketProperties())
+            await self._parts.control.create(request.reference)
         location = (b"location", f"/{request.bucket}".encode())
         await request.exchange.answer(200, [location, (b"content-length", b"0")])
 

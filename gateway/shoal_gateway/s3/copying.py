@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from shoal_core.access import Permission
-from shoal_core.errors import NotModified, PreconditionFailed
-from shoal_core.objects import Bucket, BucketReference, ObjectBody, ObjectInfo, PutRequest, RangeRequest
+from shoal_core.errors import NotModified, ObjectNotFound, PreconditionFailed
+from shoal_core.objects import (
+    Bucket,
+    BucketReference,
+    CopyRequest,
+    Description,
+    ObjectBody,
+    ObjectInfo,
+    Preconditions,
+    PutRequest,
+    RangeRequest,
+)
 from shoal_gateway.call import decode_once
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import parse_preconditions
@@ -27,6 +38,7 @@ from shoal_gateway.s3.times import timestamp
 from shoal_gateway.s3.xml import document, leaf
 
 SOURCE = "x-amz-copy-source"
+MD5 = re.compile("[0-9a-f]{32}")
 
 
 class CopyOperations:
@@ -48,10 +60,33 @@ class CopyOperations:
                     "InvalidRequest", "The specified copy source is larger than 5 GiB: copy it in parts."
                 )
             put = self._replaced(request, source.info) if replacing else self._copied(request, source.info)
-            info = await self._parts.objects.put(bucket, put, source.chunks())
+            info = await self._linked(bucket, request, source.info, put)
+            if info is None:
+                info = await self._parts.objects.put(bucket, put, source.chunks())
         finally:
             await source.close()
         await answer_xml(request, document("CopyObjectResult", *copy_result(info)))
+
+    async def _linked(
+        self, bucket: Bucket, request: S3Request, source: ObjectInfo, put: PutRequest
+    ) -> ObjectInfo | None:
+        """None where the copy must have another etag, or the source was overwritten just now: then the bytes that are
+        open are copied."""
+        if source.parts or not (MD5.fullmatch(source.etag) or bucket.properties.s3_etag == "fast"):
+            return None
+        origin, name = await resolve_source(self._parts, request)
+        copy = CopyRequest(
+            origin,
+            name,
+            put.name,
+            Description(put.content_type, put.metadata, put.headers),
+            put.preconditions,
+            Preconditions(if_version=source.version),
+        )
+        try:
+            return await self._parts.objects.copy(bucket, copy)
+        except (ObjectNotFound, PreconditionFailed):
+            return None
 
     def _copied(self, request: S3Request, source: ObjectInfo) -> PutRequest:
         return self._put(request, source, source.content_type, source.metadata, source.headers)
@@ -102,12 +137,16 @@ def source_of(request: S3Request) -> tuple[str, str]:
     return bucket, key
 
 
+async def resolve_source(parts: Parts, request: S3Request) -> tuple[Bucket, str]:
+    name, key = source_of(request)
+    return await parts.buckets.resolve(
+        BucketReference(name), permission=Permission.GET, principal=request.principal
+    ), key
+
+
 async def open_source(parts: Parts, request: S3Request, requested: RangeRequest | None = None) -> ObjectBody:
     """What is to be copied, if the caller may read it and the source's conditions hold."""
-    name, key = source_of(request)
-    bucket = await parts.buckets.resolve(
-        BucketReference(name), permission=Permission.GET, principal=request.principal
-    )
+    bucket, key = await resolve_source(parts, request)
     prefix = f"{SOURCE}-"
     headers = {
         k.removeprefix(prefix): v for k, v in request.call.headers.items() if k.startswith(f"{prefix}if-")

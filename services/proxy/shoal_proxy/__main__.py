@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from shoal_core.certificates import NodeIdentity, TlsFiles
-from shoal_core.cluster_map import Member, MemberRole
+from shoal_core.cluster_map import Member, MemberRole, state_of
 from shoal_core.host import host_id
 from shoal_core.jobs import JobBoard
 from shoal_core.node import background, open_node, require_certificate
+from shoal_core.node_service import node_service
 from shoal_core.process import ready_file, run_service
 from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
@@ -51,9 +52,17 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             tls=tls,
             insecure_anonymous=config.insecure_anonymous,
         )
-        served = services(node, observers, store=relay.store, stopping=servers.stopping)
+        served = services(
+            node,
+            observers,
+            channels,
+            store=relay.store,
+            elsewhere=relay.batches,
+            stopping=servers.stopping,
+        )
         public = servers.listen(Listener.PUBLIC, config.public_address, served)
-        internal = servers.listen(Listener.INTERNAL, config.internal_address, served)
+        status = node_service(lambda: state_of(node.view.current, config.id))
+        internal = servers.listen(Listener.INTERNAL, config.internal_address, [*served, status])
         me = Member(
             config.id,
             MemberRole.PROXY,
@@ -65,7 +74,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(servers.stop)
         await servers.start()
 
-        work = (relay.follow(), node.report(membership), keep_history_short(JobBoard(node.etcd)))
+        work = (relay.follow(), node.report(membership), keep_history_short(JobBoard(node.etcd), node.etcd))
         await stack.enter_async_context(background(*work))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses))

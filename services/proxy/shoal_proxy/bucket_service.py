@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shoal.bucket.v1 import bucket_pb2, bucket_pb2_grpc
 from shoal_core import messages
-from shoal_core.access import Permission
+from shoal_core.access import Permission, authorize
 from shoal_core.buckets import BucketDirectory, BucketRegistry
+from shoal_core.cluster_settings import SettingsRegistry
 from shoal_core.errors import Conflict, InvalidArgument
 from shoal_core.objects import Bucket, BucketProperties
 from shoal_core.rpc import Context, current_principal
@@ -19,16 +20,24 @@ CHECKSUM_TYPES = ("xxhash2", "crc32c", "md5", "sha256", "sha512", "none")
 class BucketServicer(bucket_pb2_grpc.BucketServiceServicer):
     """Changes return when all living members have applied them, or after a short wait for those that hang."""
 
-    def __init__(self, registry: BucketRegistry, directory: BucketDirectory, observers: Observers) -> None:
+    def __init__(
+        self,
+        registry: BucketRegistry,
+        directory: BucketDirectory,
+        settings: SettingsRegistry,
+        observers: Observers,
+    ) -> None:
         self._registry = registry
         self._directory = directory
+        self._settings = settings
         self._observers = observers
 
     async def CreateBucket(
         self, request: bucket_pb2.CreateBucketRequest, context: Context
     ) -> bucket_pb2.CreateBucketResponse:
         reference = messages.bucket_reference_from_message(request.bucket)
-        properties = messages.bucket_properties_from_message(request.properties)
+        defaults = (await self._settings.get()).bucket_defaults
+        properties = messages.bucket_properties_from_message(request.properties, base=defaults)
         bucket = await self._registry.create(reference, checked(properties))
         await self._observers.wait_for(bucket.generation)
         return bucket_pb2.CreateBucketResponse(bucket=messages.bucket_to_message(bucket))
@@ -73,6 +82,19 @@ class BucketServicer(bucket_pb2_grpc.BucketServiceServicer):
         job_id, revision = await self._registry.delete(reference)
         await self._observers.wait_for(revision)
         return bucket_pb2.DeleteBucketResponse(job_id=job_id)
+
+    async def RenameBucket(
+        self, request: bucket_pb2.RenameBucketRequest, context: Context
+    ) -> bucket_pb2.RenameBucketResponse:
+        reference = messages.bucket_reference_from_message(request.bucket)
+        to = messages.bucket_reference_from_message(request.to_bucket)
+        if to.provider != reference.provider:
+            raise InvalidArgument(f"{reference} cannot become {to}: that is another provider")
+        for each, permission in ((reference, Permission.MOVE_BUCKET), (to, Permission.CREATE_BUCKET)):
+            authorize(current_principal(), permission, each)
+        bucket, job_id = await self._registry.rename(reference, to)
+        await self._observers.wait_for(bucket.generation)
+        return bucket_pb2.RenameBucketResponse(bucket=messages.bucket_to_message(bucket), job_id=job_id)
 
     async def _updated(self, request: bucket_pb2.UpdateBucketRequest) -> Bucket:
         """A caller who expects a generation hears of a conflict; for others the change is applied anew."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from shoal_archive.batch import Item, Streams
+from shoal_client.batch import streams_of
 from shoal_client.remote import RemoteObjectStore
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.cluster_map import Member
@@ -19,6 +23,12 @@ class Relay:
         self._view = view
         self._channels = channels
         self.store = RoutedObjectStore(lambda: view.current, self._store_of, refresh=self._refresh)
+
+    def batches(self, items: Sequence[Item]) -> Streams | None:
+        """`shoal_archive.batch.Elsewhere`: everything is."""
+        return streams_of(
+            items, self._view.current, lambda target: self._channels.get(target.internal_address)
+        )
 
     def _store_of(self, target: Member) -> MultipartStore:
         return RemoteObjectStore(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,23 +11,29 @@ from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.descriptors import descriptor_socket_of
 from shoal_core.host import host_id
-from shoal_core.jobs import PURGE_BUCKET, RECHUNK, SCRUB
+from shoal_core.jobs import PURGE_BUCKET, RECHUNK, SCRUB, SUMMARY
 from shoal_core.node import background, open_node, require_certificate
+from shoal_core.node_service import node_service
+from shoal_core.object_jobs import ARCHIVE, COPY_BUCKET, COPY_OBJECTS, DELETE_OBJECTS
 from shoal_core.pace import Pace
 from shoal_core.process import make_folder, ready_file, run_service
-from shoal_core.rpc import Listener
+from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
+from shoal_target.archive_job import archive_with
 from shoal_target.authority import WriteAuthority
 from shoal_target.config import TargetConfiguration
 from shoal_target.descriptor_socket import DescriptorSocket
 from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mountpaths
-from shoal_target.job_runner import JobRunner
+from shoal_target.job_runner import JobRunner, Work
+from shoal_target.object_jobs import Cluster, copy_with, delete_with
+from shoal_target.others import Others
 from shoal_target.ownership import Ownership
 from shoal_target.purge import purge_with
 from shoal_target.rechunk import rechunk_with
 from shoal_target.scrub import scrub_with
 from shoal_target.server import chunk_service, object_service
+from shoal_target.summary import summarize_with
 
 
 def main() -> None:
@@ -55,6 +62,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         await engine.start()
         stack.push_async_callback(engine.stop)
 
+        channels = Channels(tls)
+        stack.push_async_callback(channels.close)
         ownership = Ownership(config.id, node.view, node.buckets, engine=engine)
         servers = Servers(
             node=config.id,
@@ -67,7 +76,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         socket = f"unix:{config.unix_socket}"
         servers.listen(Listener.LOCAL_SOCKET, socket, [objects, commits])
         public = servers.listen(Listener.PUBLIC, config.public_address, [objects])
-        internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects])
+        status = node_service(lambda: ownership.state, list(folders.values()), engine.counters)
+        internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects, status])
         me = myself(config, public_address=public, internal_address=internal)
         membership = await stack.enter_async_context(node.member(me, lease_seconds=config.lease_seconds))
         authority.membership = membership
@@ -75,24 +85,9 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(servers.stop)
         await servers.start()
 
-        scrubbing = scrub_with(
-            engine,
-            config.state_folder,
-            rows_pace=Pace(config.scrub_rows_per_second),
-            bytes_pace=Pace(config.scrub_bytes_per_second),
-        )
-        rechunking = rechunk_with(
-            engine,
-            node.buckets,
-            rows_pace=Pace(config.scrub_rows_per_second),
-            bytes_pace=Pace(config.rechunk_bytes_per_second),
-        )
-        works = {
-            PURGE_BUCKET: purge_with(engine, node.buckets),
-            SCRUB: scrubbing,
-            RECHUNK: rechunking,
-        }
-        jobs = JobRunner(node.etcd, config.id, works)
+        others = Others(node.view, channels, engine)
+        cluster = Cluster(node.etcd, node.view, node.buckets, others.store, engine)
+        jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others))
         files = DescriptorSocket(descriptor_socket_of(config.unix_socket), engine, node.buckets)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
         await stack.enter_async_context(background(*work))
@@ -101,6 +96,31 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         get_logger().info("ready", **addresses)
         await stop.wait()
         get_logger().info("stopping")
+
+
+def works_of(config: TargetConfiguration, cluster: Cluster, others: Others) -> Mapping[str, Work]:
+    """What this target does of each kind of job."""
+    engine, buckets = cluster.engine, cluster.buckets
+    return {
+        PURGE_BUCKET: purge_with(engine, buckets),
+        SCRUB: scrub_with(
+            engine,
+            config.state_folder,
+            rows_pace=Pace(config.scrub_rows_per_second),
+            bytes_pace=Pace(config.scrub_bytes_per_second),
+        ),
+        RECHUNK: rechunk_with(
+            engine,
+            buckets,
+            rows_pace=Pace(config.scrub_rows_per_second),
+            bytes_pace=Pace(config.rechunk_bytes_per_second),
+        ),
+        SUMMARY: summarize_with(engine, buckets),
+        DELETE_OBJECTS: delete_with(cluster),
+        COPY_OBJECTS: copy_with(cluster),
+        COPY_BUCKET: copy_with(cluster),
+        ARCHIVE: archive_with(cluster, others.batches),
+    }
 
 
 def myself(config: TargetConfiguration, *, public_address: str, internal_address: str) -> Member:

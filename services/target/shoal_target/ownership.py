@@ -1,4 +1,5 @@
-"""Which slots this target owns: what the placement says, written into every index before it takes effect."""
+"""Which slots this target owns, by the placement, written into every index before it takes effect; and whether it takes
+anything new, by its state."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from contextlib import suppress
 
 from shoal.object.v1.object_pb2 import Routing
 from shoal_core.buckets import BucketDirectory
+from shoal_core.cluster_map import MemberState, state_of
 from shoal_core.errors import ControlPlaneDown, DataCorrupt, StaleEpoch
 from shoal_core.membership import ClusterView
 from shoal_core.telemetry import get_logger
@@ -27,6 +29,8 @@ class Ownership:
         self._buckets = buckets
         self._engine = engine
         self._epoch = stored_epoch(engine)
+        self.state = MemberState.ACTIVE
+        """In force here."""
         self._advanced = asyncio.Condition()
 
     @property
@@ -54,7 +58,10 @@ class Ownership:
                 await self._view.changed()
 
     async def apply(self) -> None:
-        """Write what the current map says, unless the indexes have it. An older map changes nothing."""
+        """Take this target's state from the current map, and write its placement into the indexes unless they have it.
+        An older placement changes nothing."""
+        self.state = state_of(self._view.current, self._target)
+        self._engine.take_new(self.state is MemberState.ACTIVE)
         placement = self._view.current.placement
         if placement.epoch <= self._epoch:
             return

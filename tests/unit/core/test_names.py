@@ -57,6 +57,13 @@ def test_global_namespace_has_several_spellings(spelling: str) -> None:
     assert checked_namespace(spelling) == ""
 
 
+@pytest.mark.parametrize(
+    ("spelling", "shortest"), [("@#team", "#team"), ("@uuid#", "@uuid"), ("@uuid#team", "@uuid#team")]
+)
+def test_namespace_has_one_shortest_form(spelling: str, shortest: str) -> None:
+    assert checked_namespace(spelling) == shortest
+
+
 @pytest.mark.parametrize("namespace", ["#team", "@uuid#team", "@uuid"])
 def test_namespace_is_kept(namespace: str) -> None:
     assert checked_reference("b", namespace=namespace).namespace == namespace

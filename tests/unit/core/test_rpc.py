@@ -71,6 +71,21 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         finally:
             self.ended.set()
 
+    async def SetMemberState(
+        self, request: cluster_pb2.SetMemberStateRequest, context: Context
+    ) -> cluster_pb2.SetMemberStateResponse:
+        return cluster_pb2.SetMemberStateResponse()
+
+    async def GetSettings(
+        self, request: cluster_pb2.GetSettingsRequest, context: Context
+    ) -> cluster_pb2.GetSettingsResponse:
+        return cluster_pb2.GetSettingsResponse()
+
+    async def UpdateSettings(
+        self, request: cluster_pb2.UpdateSettingsRequest, context: Context
+    ) -> cluster_pb2.UpdateSettingsResponse:
+        return cluster_pb2.UpdateSettingsResponse()
+
 
 class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
     async def Commit(

@@ -226,11 +226,9 @@ async def test_a_client_that_vanishes_leaves_the_old_object(ask: Asking, size: i
 @pytest.mark.parametrize(
     ("method", "query"),
     [
-        ("PUT", "?object_to=ais/@%23/other/o"),
         ("PUT", "?partNumber=1"),
         ("DELETE", "?uploadId=1"),
         ("GET", "?uploadId=1"),
-        ("GET", "?archpath=inner"),
         ("GET", "?etl_name=e"),
     ],
 )
@@ -247,9 +245,15 @@ async def test_parameters_that_mean_nothing_here_are_ignored(ask: Asking, query:
     assert (await ask("GET", f"{URL}/o{query}")).status == 200
 
 
-@pytest.mark.parametrize("action", ["rename-obj", "check-lock"])
-async def test_actions_on_objects_are_501(ask: Asking, action: str) -> None:
-    assert (await ask("POST", f"{URL}/o", json_body={"action": action})).status == 501
+async def test_actions_that_are_not_built_are_501(ask: Asking) -> None:
+    assert (await ask("POST", f"{URL}/o", json_body={"action": "check-lock"})).status == 501
+
+
+async def test_a_delete_whose_body_says_nothing_is_refused_and_touches_nothing(ask: Asking) -> None:
+    await ask("PUT", f"{URL}/o", body=b"x")
+    for message in ({}, {"value": None}, {"other": 1}):
+        assert (await ask("DELETE", f"{URL}/o", json_body=message)).status == 400
+    assert (await ask("GET", f"{URL}/o")).status == 200
 
 
 async def test_an_abort_of_a_multipart_upload_does_not_delete_the_object(ask: Asking) -> None:

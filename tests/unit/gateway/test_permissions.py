@@ -7,16 +7,18 @@ from fastapi.routing import APIRoute
 
 from shoal_core.access import NO_PERMISSIONS, Permission, Principal
 from shoal_core.errors import InvalidArgument, NotImplementedYet, PermissionDenied
-from shoal_gateway.app import GatewayApplication
+from shoal_gateway.app import GatewayApplication, surface_of
 from shoal_gateway.permissions import (
+    BATCH,
     NOT_BUILT,
     OBJECT,
+    OBJECTS,
     ROUTE_PERMISSIONS,
     Route,
     permission_of,
     require_built,
 )
-from shoal_gateway.rest.objects import ACTIONS, METHODS
+from shoal_gateway.rest.objects import ACTIONS, BUCKET_ACTIONS, METHODS
 from support.asgi import Asking
 
 
@@ -24,6 +26,8 @@ def served(application: GatewayApplication) -> set[Route]:
     """Every route and action with a handler, as the router and the object path have them."""
     found = {Route(method, OBJECT) for method in ("GET", "HEAD", "PUT", "DELETE")}
     found |= {Route(method, OBJECT, action) for method, action in ACTIONS}
+    found |= {Route(method, OBJECTS, action) for method, action in BUCKET_ACTIONS}
+    found |= {Route("GET", BATCH)}
     for route in application.rest.routes:
         assert isinstance(route, APIRoute), f"{route} is not behind the permission table"
         actions = getattr(route.endpoint, "actions", None)
@@ -50,6 +54,11 @@ def test_every_method_of_the_object_path_is_listed() -> None:
         assert permission_of(Route(method, OBJECT))
 
 
+def test_the_path_of_batches_is_served_by_its_own_handler() -> None:
+    assert surface_of(BATCH.encode()) == surface_of(f"{BATCH}/bucket".encode()) == "batch"
+    assert surface_of(f"{BATCH}es".encode()) == "rest"
+
+
 def test_unlisted_routes_and_actions_are_refused() -> None:
     with pytest.raises(PermissionDenied):
         permission_of(Route("GET", "/v1/secret"))
@@ -58,8 +67,8 @@ def test_unlisted_routes_and_actions_are_refused() -> None:
 
 
 def test_what_is_not_built_says_so() -> None:
-    with pytest.raises(NotImplementedYet, match="copy-bck"):
-        require_built(Route("POST", "/v1/buckets/{bucket:path}", "copy-bck"))
+    with pytest.raises(NotImplementedYet, match="etl-bck"):
+        require_built(Route("POST", "/v1/buckets/{bucket:path}", "etl-bck"))
 
 
 READER = Principal("reader", "user", "guest", Permission.GET)
@@ -76,7 +85,7 @@ NOBODY = Principal("nobody", "user", "guest", NO_PERMISSIONS)
         ("GET", "/v1/buckets/b", "list"),
         ("POST", "/v1/buckets/c", "create-bck"),
         ("DELETE", "/v1/buckets/b", "destroy-bck"),
-        ("POST", "/v1/buckets/b", "copy-bck"),
+        ("POST", "/v1/buckets/b", "etl-bck"),
         ("GET", "/v1/daemon?what=smap", ""),
     ],
 )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from contract.copy_contract import CopyContract
 from contract.object_store_contract import BUCKET, ObjectStoreContract
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.buckets import BucketRecord, key_of
@@ -25,6 +26,7 @@ from shoal_core.objects import (
     Bucket,
     BucketId,
     BucketReference,
+    CopyRequest,
     ListPage,
     ListQuery,
     ObjectBody,
@@ -96,6 +98,15 @@ class RegisteredBuckets:
     async def delete(self, bucket: Bucket, name: str, **wishes: Any) -> ObjectInfo:
         return await self._store.delete(await self._known(bucket), name, **wishes)
 
+    async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
+        request = replace(request, source=await self._known(request.source))
+        return await self._store.copy(await self._known(bucket), request)
+
+    async def annotate(
+        self, bucket: Bucket, name: str, metadata: Mapping[str, str], **wishes: Any
+    ) -> ObjectInfo:
+        return await self._store.annotate(await self._known(bucket), name, metadata, **wishes)
+
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
         return await self._store.list(await self._known(bucket), query)
 
@@ -128,7 +139,7 @@ async def store(node: Node, stores: MemberStores) -> ObjectStore:
     return RegisteredBuckets(RoutedObjectStore(lambda: node.view.current, stores.store_of), node)
 
 
-class TestSameHostStore(ObjectStoreContract):
+class TestSameHostStore(ObjectStoreContract, CopyContract):
     """The contract, over disks that another process commits to."""
 
 

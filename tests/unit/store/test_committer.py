@@ -40,6 +40,7 @@ from support.engines import (
     name_kept_by,
     put,
     put_in_chunks,
+    rows,
     running_engine,
     settled,
     stored,
@@ -278,14 +279,6 @@ async def test_a_delete_unlinks_chunks_and_manifest_and_removes_the_payload(
     await settled(engine)
     assert stored(tmp_path) == []
     assert rows(engine, "payloads") == rows(engine, "records") == []
-
-
-def rows(engine: Engine, table: str) -> list[tuple[bytes, bytes]]:
-    found = []
-    for index in engine.indexes.values():
-        with index.read() as transaction, transaction.cursor(db=getattr(index, table)) as cursor:
-            found += [(bytes(key), bytes(value)) for key, value in cursor]
-    return found
 
 
 async def test_an_inline_overwrite_leaves_one_payload(engine: Engine) -> None:

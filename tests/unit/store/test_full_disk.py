@@ -145,3 +145,20 @@ async def test_a_disk_that_is_full_at_the_start_is_told_in_one_sentence(disk: Pa
     ballast.unlink()
     async with running_engine(disk, mountpaths=1) as engine:
         await put(engine, "a", LARGE)
+
+
+async def test_objects_can_be_deleted_on_a_disk_that_is_full_to_the_last_byte(
+    engine: Engine, disk: Path
+) -> None:
+    for number in range(40):
+        await put(engine, f"inline-{number:02}", b"x" * 9000)
+    await put(engine, "large", LARGE)
+    fill(disk)
+    with pytest.raises(OutOfSpace):
+        await put(engine, "more", LARGE)
+    for number in range(40):
+        await engine.store.delete(BUCKET, f"inline-{number:02}")
+    await engine.store.delete(BUCKET, "large")
+    await settled(engine)
+    await put(engine, "again", LARGE[: 1 << 19])
+    assert await get(engine, "again") == LARGE[: 1 << 19]

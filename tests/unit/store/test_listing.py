@@ -20,7 +20,7 @@ from shoal_store.listed import Row
 from shoal_store.listing import list_page
 from shoal_store.name_walk import NameWalk
 from shoal_store.record import Record, decode_record
-from support.engines import BUCKET, put, put_many, running_engine
+from support.engines import BUCKET, damage_record, put, put_many, running_engine
 
 LONG = "long/" + "x" * 435
 """440 bytes: names that begin with it share a group of hashed keys."""
@@ -120,7 +120,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         keys.append(key)
         return decode_record(key, value)
 
-    monkeypatch.setattr(name_walk, "decode_record", counted)
+    monkeypatch.setattr(name_walk, "decode_listed", counted)
     return keys
 
 
@@ -188,27 +188,17 @@ async def test_no_page_passes_a_damaged_record(tmp_path: Path, broken: str, wher
     """Neither the one that shows its name nor the one that shows but its folder, with others or alone."""
     async with running_engine(tmp_path) as engine:
         await put_many(engine, [broken, "a", "b", "m", "z"])
-        damage(engine, key_of(BUCKET.id, broken.encode()), where)
+        damage_record(engine, key_of(BUCKET.id, broken.encode()), where)
         for query in (
             ListQuery(),
             ListQuery(prefix=broken),
             ListQuery(delimiter="/"),
             ListQuery(delimiter="c"),
         ):
-            with pytest.raises(DataCorrupt):
+            with pytest.raises(DataCorrupt, match=f"object '{broken[:100]}'"):
                 listed(engine, query)
         assert listed(engine, ListQuery(prefix="a")).names == ("a",)
         assert listed(engine, ListQuery(start_after="y")).names == ("z",)
-
-
-def damage(engine: Engine, key: bytes, where: int) -> None:
-    """Flip a bit of the record under a key."""
-    for index in engine.indexes.values():
-        with index.write() as transaction:
-            if value := transaction.get(key, db=index.records):
-                changed = bytearray(value)
-                changed[where] ^= 1
-                transaction.put(key, bytes(changed), db=index.records)
 
 
 async def test_only_the_names_of_held_slots_are_listed(tmp_path: Path) -> None:

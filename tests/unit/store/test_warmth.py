@@ -7,7 +7,15 @@ from collections import Counter
 
 import pytest
 
-from shoal_store.warmth import CHECK_EVERY, PAUSE_SECONDS_MIN, WATCHFUL_SECONDS, Warmth
+from shoal_store.warmth import (
+    CHECK_EVERY,
+    COLD_SECONDS_MAX,
+    WARM_LOOKS_MAX,
+    WARM_LOOKS_MIN,
+    WATCHFUL_CHECK_EVERY,
+    WATCHFUL_SECONDS,
+    Warmth,
+)
 
 
 class Disk:
@@ -39,28 +47,49 @@ async def test_warm_looks_stay_on_the_loop() -> None:
     assert all(await looks(disk, 100))
 
 
-async def test_a_wait_sends_the_next_looks_to_threads_for_a_while() -> None:
+async def test_a_wait_sends_the_next_looks_to_threads_until_enough_of_them_were_warm() -> None:
     disk = Disk()
     disk.is_cold = True
     assert sum(await looks(disk, 100)) == CHECK_EVERY
     disk.is_cold = False
-    assert not any(await looks(disk, 10))
-    disk.now += PAUSE_SECONDS_MIN
+    assert not any(await looks(disk, WARM_LOOKS_MIN))
     assert all(await looks(disk, 10))
 
 
-async def test_while_looks_still_wait_one_of_each_longer_while_is_on_the_loop() -> None:
+async def test_a_wait_in_a_thread_begins_the_count_again() -> None:
     disk = Disk()
     disk.is_cold = True
     await looks(disk, CHECK_EVERY)
-    pause = PAUSE_SECONDS_MIN
-    for _ in range(4):
-        disk.now += pause
-        assert await looks(disk, 20) == [True] + [False] * 19
-        pause *= 2
-        disk.now += pause * 0.9
-        assert not any(await looks(disk, 3))
-        disk.now -= pause * 0.9
+    disk.is_cold = False
+    await looks(disk, WARM_LOOKS_MIN - 1)
+    disk.is_cold = True
+    await looks(disk, 1)
+    disk.is_cold = False
+    assert not any(await looks(disk, WARM_LOOKS_MIN))
+    assert all(await looks(disk, 10))
+
+
+async def test_when_few_look_a_time_without_a_wait_is_enough() -> None:
+    disk = Disk()
+    disk.is_cold = True
+    await looks(disk, CHECK_EVERY)
+    disk.is_cold = False
+    assert not any(await looks(disk, 3))
+    disk.now += COLD_SECONDS_MAX
+    assert all(await looks(disk, 3))
+
+
+async def test_each_wait_soon_after_the_last_doubles_the_warm_looks_that_are_wanted() -> None:
+    disk = Disk()
+    disk.is_cold = True
+    await looks(disk, CHECK_EVERY)
+    wanted = WARM_LOOKS_MIN
+    for _ in range(7):
+        disk.is_cold = False
+        assert not any(await looks(disk, wanted))
+        disk.is_cold = True
+        assert sum(await looks(disk, 20)) <= WATCHFUL_CHECK_EVERY
+        wanted = min(2 * wanted, WARM_LOOKS_MAX)
 
 
 async def test_after_a_quiet_time_it_is_as_if_nothing_had_been() -> None:
@@ -69,7 +98,7 @@ async def test_after_a_quiet_time_it_is_as_if_nothing_had_been() -> None:
     await looks(disk, CHECK_EVERY)
     disk.is_cold = False
     disk.now += WATCHFUL_SECONDS + 1
-    assert all(await looks(disk, 1))
+    assert all(await looks(disk, WATCHFUL_CHECK_EVERY))
     disk.is_cold = True
     assert sum(await looks(disk, 100)) == CHECK_EVERY
 

@@ -459,3 +459,61 @@ class DeleteBucketResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteBucketResponse: _TypeAlias = DeleteBucketResponse  # noqa: Y015
+
+@_typing.final
+class RenameBucketRequest(_message.Message):
+    """Asks for another name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    TO_BUCKET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bucket(self) -> _common_pb2.BucketReference:
+        """The bucket as it is called now."""
+
+    @_builtins.property
+    def to_bucket(self) -> _common_pb2.BucketReference:
+        """As it is to be called, of the same provider."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _common_pb2.BucketReference | None = ...,
+        to_bucket: _common_pb2.BucketReference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "to_bucket", b"to_bucket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "to_bucket", b"to_bucket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenameBucketRequest: _TypeAlias = RenameBucketRequest  # noqa: Y015
+
+@_typing.final
+class RenameBucketResponse(_message.Message):
+    """Carries the bucket under its new name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """A job that says so: it is over."""
+    @_builtins.property
+    def bucket(self) -> Global___Bucket:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        bucket: Global___Bucket | None = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenameBucketResponse: _TypeAlias = RenameBucketResponse  # noqa: Y015

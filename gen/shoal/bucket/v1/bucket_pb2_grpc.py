@@ -60,6 +60,11 @@ class BucketServiceStub:
                 request_serializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.DeleteBucketRequest.SerializeToString,
                 response_deserializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.DeleteBucketResponse.FromString,
                 _registered_method=True)
+        self.RenameBucket = channel.unary_unary(
+                '/shoal.bucket.v1.BucketService/RenameBucket',
+                request_serializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.RenameBucketRequest.SerializeToString,
+                response_deserializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.RenameBucketResponse.FromString,
+                _registered_method=True)
 
 
 class BucketServiceServicer:
@@ -101,6 +106,13 @@ class BucketServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenameBucket(self, request, context):
+        """Give a bucket another name; nothing is copied. Fails with BUCKET_NOT_FOUND, or BUCKET_ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BucketServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +140,11 @@ def add_BucketServiceServicer_to_server(servicer, server):
                     servicer.DeleteBucket,
                     request_deserializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.DeleteBucketRequest.FromString,
                     response_serializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.DeleteBucketResponse.SerializeToString,
+            ),
+            'RenameBucket': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameBucket,
+                    request_deserializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.RenameBucketRequest.FromString,
+                    response_serializer=shoal_dot_bucket_dot_v1_dot_bucket__pb2.RenameBucketResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class BucketService:
             '/shoal.bucket.v1.BucketService/DeleteBucket',
             shoal_dot_bucket_dot_v1_dot_bucket__pb2.DeleteBucketRequest.SerializeToString,
             shoal_dot_bucket_dot_v1_dot_bucket__pb2.DeleteBucketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameBucket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.bucket.v1.BucketService/RenameBucket',
+            shoal_dot_bucket_dot_v1_dot_bucket__pb2.RenameBucketRequest.SerializeToString,
+            shoal_dot_bucket_dot_v1_dot_bucket__pb2.RenameBucketResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,8 @@ class BucketServiceStub:
     """Change properties. Fails with BUCKET_NOT_FOUND, or CONFLICT when the expected generation is not current."""
     DeleteBucket: _aio.UnaryUnaryMultiCallable[_bucket_pb2.DeleteBucketRequest, _bucket_pb2.DeleteBucketResponse]
     """Remove a bucket with everything in it. Its objects are unreachable at once; a job frees their space."""
+    RenameBucket: _aio.UnaryUnaryMultiCallable[_bucket_pb2.RenameBucketRequest, _bucket_pb2.RenameBucketResponse]
+    """Give a bucket another name; nothing is copied. Fails with BUCKET_NOT_FOUND, or BUCKET_ALREADY_EXISTS."""
 
 class BucketServiceServicer(metaclass=_abc_1.ABCMeta):
     """Buckets are kept in etcd; every change is a compare-and-swap and returns when all reachable members know it."""
@@ -69,5 +71,13 @@ class BucketServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_bucket_pb2.DeleteBucketRequest, _abc.Awaitable[_bucket_pb2.DeleteBucketResponse]],
     ) -> _abc.Awaitable[_bucket_pb2.DeleteBucketResponse]:
         """Remove a bucket with everything in it. Its objects are unreachable at once; a job frees their space."""
+
+    @_abc_1.abstractmethod
+    def RenameBucket(
+        self,
+        request: _bucket_pb2.RenameBucketRequest,
+        context: _aio.ServicerContext[_bucket_pb2.RenameBucketRequest, _abc.Awaitable[_bucket_pb2.RenameBucketResponse]],
+    ) -> _abc.Awaitable[_bucket_pb2.RenameBucketResponse]:
+        """Give a bucket another name; nothing is copied. Fails with BUCKET_NOT_FOUND, or BUCKET_ALREADY_EXISTS."""
 
 def add_BucketServiceServicer_to_server(servicer: BucketServiceServicer, server: _aio.Server) -> None: ...

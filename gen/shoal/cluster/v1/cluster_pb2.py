@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from shoal.bucket.v1 import bucket_pb2 as shoal_dot_bucket_dot_v1_dot_bucket__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshoal/cluster/v1/cluster.proto\x12\x10shoal.cluster.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetClusterMapRequest\"J\n\x15GetClusterMapResponse\x12\x31\n\x0b\x63luster_map\x18\x01 \x01(\x0b\x32\x1c.shoal.cluster.v1.ClusterMap\"\x18\n\x16WatchClusterMapRequest\"L\n\x17WatchClusterMapResponse\x12\x31\n\x0b\x63luster_map\x18\x01 \x01(\x0b\x32\x1c.shoal.cluster.v1.ClusterMap\"\xa7\x01\n\nClusterMap\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x17\n\x0fplacement_epoch\x18\x03 \x01(\x03\x12)\n\x07members\x18\x04 \x03(\x0b\x32\x18.shoal.cluster.v1.Member\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x02\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.shoal.cluster.v1.MemberRole\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.shoal.cluster.v1.MemberState\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x16\n\x0epublic_address\x18\x05 \x01(\t\x12\x18\n\x10internal_address\x18\x06 \x01(\t\x12\x10\n\x08http_url\x18\x07 \x01(\t\x12\x13\n\x0bunix_socket\x18\x08 \x01(\t\x12\x0f\n\x07host_id\x18\t \x01(\t\x12\x0e\n\x06weight\x18\n \x01(\x01\x12\x16\n\x0e\x66\x61ilure_domain\x18\x0b \x01(\t\x12/\n\nmountpaths\x18\x0c \x03(\x0b\x32\x1b.shoal.cluster.v1.Mountpath\"=\n\tMountpath\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x03 \x01(\x03*q\n\nMemberRole\x12\x1b\n\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEMBER_ROLE_PROXY\x10\x01\x12\x16\n\x12MEMBER_ROLE_TARGET\x10\x02\x12\x17\n\x13MEMBER_ROLE_GATEWAY\x10\x03*\x81\x01\n\x0bMemberState\x12\x1c\n\x18MEMBER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMBER_STATE_ACTIVE\x10\x01\x12\x1c\n\x18MEMBER_STATE_MAINTENANCE\x10\x02\x12\x1d\n\x19MEMBER_STATE_DECOMMISSION\x10\x03\x32\xa1\x02\n\x0e\x43lusterService\x12\x7f\n\rGetClusterMap\x12&.shoal.cluster.v1.GetClusterMapRequest\x1a\'.shoal.cluster.v1.GetClusterMapResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/-/api/v1/cluster/map\x12\x8d\x01\n\x0fWatchClusterMap\x12(.shoal.cluster.v1.WatchClusterMapRequest\x1a).shoal.cluster.v1.WatchClusterMapResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/-/api/v1/cluster/map:watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshoal/cluster/v1/cluster.proto\x12\x10shoal.cluster.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cshoal/bucket/v1/bucket.proto\"F\n\x08Settings\x12:\n\x0f\x62ucket_defaults\x18\x01 \x01(\x0b\x32!.shoal.bucket.v1.BucketProperties\"\x14\n\x12GetSettingsRequest\"C\n\x13GetSettingsResponse\x12,\n\x08settings\x18\x01 \x01(\x0b\x32\x1a.shoal.cluster.v1.Settings\"T\n\x15UpdateSettingsRequest\x12,\n\x08settings\x18\x01 \x01(\x0b\x32\x1a.shoal.cluster.v1.Settings\x12\r\n\x05reset\x18\x02 \x01(\x08\"F\n\x16UpdateSettingsResponse\x12,\n\x08settings\x18\x01 \x01(\x0b\x32\x1a.shoal.cluster.v1.Settings\"Q\n\x15SetMemberStateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.shoal.cluster.v1.MemberState\"B\n\x16SetMemberStateResponse\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x18.shoal.cluster.v1.Member\"\x16\n\x14GetClusterMapRequest\"J\n\x15GetClusterMapResponse\x12\x31\n\x0b\x63luster_map\x18\x01 \x01(\x0b\x32\x1c.shoal.cluster.v1.ClusterMap\"\x18\n\x16WatchClusterMapRequest\"L\n\x17WatchClusterMapResponse\x12\x31\n\x0b\x63luster_map\x18\x01 \x01(\x0b\x32\x1c.shoal.cluster.v1.ClusterMap\"\xa7\x01\n\nClusterMap\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x17\n\x0fplacement_epoch\x18\x03 \x01(\x03\x12)\n\x07members\x18\x04 \x03(\x0b\x32\x18.shoal.cluster.v1.Member\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x02\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.shoal.cluster.v1.MemberRole\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.shoal.cluster.v1.MemberState\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x16\n\x0epublic_address\x18\x05 \x01(\t\x12\x18\n\x10internal_address\x18\x06 \x01(\t\x12\x10\n\x08http_url\x18\x07 \x01(\t\x12\x13\n\x0bunix_socket\x18\x08 \x01(\t\x12\x0f\n\x07host_id\x18\t \x01(\t\x12\x0e\n\x06weight\x18\n \x01(\x01\x12\x16\n\x0e\x66\x61ilure_domain\x18\x0b \x01(\t\x12/\n\nmountpaths\x18\x0c \x03(\x0b\x32\x1b.shoal.cluster.v1.Mountpath\"=\n\tMountpath\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x03 \x01(\x03*q\n\nMemberRole\x12\x1b\n\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEMBER_ROLE_PROXY\x10\x01\x12\x16\n\x12MEMBER_ROLE_TARGET\x10\x02\x12\x17\n\x13MEMBER_ROLE_GATEWAY\x10\x03*\x81\x01\n\x0bMemberState\x12\x1c\n\x18MEMBER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMBER_STATE_ACTIVE\x10\x01\x12\x1c\n\x18MEMBER_STATE_MAINTENANCE\x10\x02\x12\x1d\n\x19MEMBER_STATE_DECOMMISSION\x10\x03\x32\xbf\x05\n\x0e\x43lusterService\x12\x7f\n\rGetClusterMap\x12&.shoal.cluster.v1.GetClusterMapRequest\x1a\'.shoal.cluster.v1.GetClusterMapResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/-/api/v1/cluster/map\x12\x8d\x01\n\x0fWatchClusterMap\x12(.shoal.cluster.v1.WatchClusterMapRequest\x1a).shoal.cluster.v1.WatchClusterMapResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/-/api/v1/cluster/map:watch0\x01\x12\x8e\x01\n\x0eSetMemberState\x12\'.shoal.cluster.v1.SetMemberStateRequest\x1a(.shoal.cluster.v1.SetMemberStateResponse\")\x82\xd3\xe4\x93\x02#2\x1e/-/api/v1/cluster/members/{id}:\x01*\x12~\n\x0bGetSettings\x12$.shoal.cluster.v1.GetSettingsRequest\x1a%.shoal.cluster.v1.GetSettingsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/-/api/v1/cluster/settings\x12\x8a\x01\n\x0eUpdateSettings\x12\'.shoal.cluster.v1.UpdateSettingsRequest\x1a(.shoal.cluster.v1.UpdateSettingsResponse\"%\x82\xd3\xe4\x93\x02\x1f\x32\x1a/-/api/v1/cluster/settings:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +38,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLUSTERSERVICE'].methods_by_name['GetClusterMap']._serialized_options = b'\202\323\344\223\002\027\022\025/-/api/v1/cluster/map'
   _globals['_CLUSTERSERVICE'].methods_by_name['WatchClusterMap']._loaded_options = None
   _globals['_CLUSTERSERVICE'].methods_by_name['WatchClusterMap']._serialized_options = b'\202\323\344\223\002\035\022\033/-/api/v1/cluster/map:watch'
-  _globals['_MEMBERROLE']._serialized_start=875
-  _globals['_MEMBERROLE']._serialized_end=988
-  _globals['_MEMBERSTATE']._serialized_start=991
-  _globals['_MEMBERSTATE']._serialized_end=1120
-  _globals['_GETCLUSTERMAPREQUEST']._serialized_start=115
-  _globals['_GETCLUSTERMAPREQUEST']._serialized_end=137
-  _globals['_GETCLUSTERMAPRESPONSE']._serialized_start=139
-  _globals['_GETCLUSTERMAPRESPONSE']._serialized_end=213
-  _globals['_WATCHCLUSTERMAPREQUEST']._serialized_start=215
-  _globals['_WATCHCLUSTERMAPREQUEST']._serialized_end=239
-  _globals['_WATCHCLUSTERMAPRESPONSE']._serialized_start=241
-  _globals['_WATCHCLUSTERMAPRESPONSE']._serialized_end=317
-  _globals['_CLUSTERMAP']._serialized_start=320
-  _globals['_CLUSTERMAP']._serialized_end=487
-  _globals['_MEMBER']._serialized_start=490
-  _globals['_MEMBER']._serialized_end=810
-  _globals['_MOUNTPATH']._serialized_start=812
-  _globals['_MOUNTPATH']._serialized_end=873
-  _globals['_CLUSTERSERVICE']._serialized_start=1123
-  _globals['_CLUSTERSERVICE']._serialized_end=1412
+  _globals['_CLUSTERSERVICE'].methods_by_name['SetMemberState']._loaded_options = None
+  _globals['_CLUSTERSERVICE'].methods_by_name['SetMemberState']._serialized_options = b'\202\323\344\223\002#2\036/-/api/v1/cluster/members/{id}:\001*'
+  _globals['_CLUSTERSERVICE'].methods_by_name['GetSettings']._loaded_options = None
+  _globals['_CLUSTERSERVICE'].methods_by_name['GetSettings']._serialized_options = b'\202\323\344\223\002\034\022\032/-/api/v1/cluster/settings'
+  _globals['_CLUSTERSERVICE'].methods_by_name['UpdateSettings']._loaded_options = None
+  _globals['_CLUSTERSERVICE'].methods_by_name['UpdateSettings']._serialized_options = b'\202\323\344\223\002\0372\032/-/api/v1/cluster/settings:\001*'
+  _globals['_MEMBERROLE']._serialized_start=1377
+  _globals['_MEMBERROLE']._serialized_end=1490
+  _globals['_MEMBERSTATE']._serialized_start=1493
+  _globals['_MEMBERSTATE']._serialized_end=1622
+  _globals['_SETTINGS']._serialized_start=145
+  _globals['_SETTINGS']._serialized_end=215
+  _globals['_GETSETTINGSREQUEST']._serialized_start=217
+  _globals['_GETSETTINGSREQUEST']._serialized_end=237
+  _globals['_GETSETTINGSRESPONSE']._serialized_start=239
+  _globals['_GETSETTINGSRESPONSE']._serialized_end=306
+  _globals['_UPDATESETTINGSREQUEST']._serialized_start=308
+  _globals['_UPDATESETTINGSREQUEST']._serialized_end=392
+  _globals['_UPDATESETTINGSRESPONSE']._serialized_start=394
+  _globals['_UPDATESETTINGSRESPONSE']._serialized_end=464
+  _globals['_SETMEMBERSTATEREQUEST']._serialized_start=466
+  _globals['_SETMEMBERSTATEREQUEST']._serialized_end=547
+  _globals['_SETMEMBERSTATERESPONSE']._serialized_start=549
+  _globals['_SETMEMBERSTATERESPONSE']._serialized_end=615
+  _globals['_GETCLUSTERMAPREQUEST']._serialized_start=617
+  _globals['_GETCLUSTERMAPREQUEST']._serialized_end=639
+  _globals['_GETCLUSTERMAPRESPONSE']._serialized_start=641
+  _globals['_GETCLUSTERMAPRESPONSE']._serialized_end=715
+  _globals['_WATCHCLUSTERMAPREQUEST']._serialized_start=717
+  _globals['_WATCHCLUSTERMAPREQUEST']._serialized_end=741
+  _globals['_WATCHCLUSTERMAPRESPONSE']._serialized_start=743
+  _globals['_WATCHCLUSTERMAPRESPONSE']._serialized_end=819
+  _globals['_CLUSTERMAP']._serialized_start=822
+  _globals['_CLUSTERMAP']._serialized_end=989
+  _globals['_MEMBER']._serialized_start=992
+  _globals['_MEMBER']._serialized_end=1312
+  _globals['_MOUNTPATH']._serialized_start=1314
+  _globals['_MOUNTPATH']._serialized_end=1375
+  _globals['_CLUSTERSERVICE']._serialized_start=1625
+  _globals['_CLUSTERSERVICE']._serialized_end=2328
 # @@protoc_insertion_point(module_scope)

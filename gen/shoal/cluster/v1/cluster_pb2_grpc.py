@@ -45,6 +45,21 @@ class ClusterServiceStub:
                 request_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.WatchClusterMapRequest.SerializeToString,
                 response_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.WatchClusterMapResponse.FromString,
                 _registered_method=True)
+        self.SetMemberState = channel.unary_unary(
+                '/shoal.cluster.v1.ClusterService/SetMemberState',
+                request_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.SetMemberStateRequest.SerializeToString,
+                response_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.SetMemberStateResponse.FromString,
+                _registered_method=True)
+        self.GetSettings = channel.unary_unary(
+                '/shoal.cluster.v1.ClusterService/GetSettings',
+                request_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.GetSettingsRequest.SerializeToString,
+                response_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.GetSettingsResponse.FromString,
+                _registered_method=True)
+        self.UpdateSettings = channel.unary_unary(
+                '/shoal.cluster.v1.ClusterService/UpdateSettings',
+                request_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.UpdateSettingsRequest.SerializeToString,
+                response_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.UpdateSettingsResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServiceServicer:
@@ -65,6 +80,31 @@ class ClusterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetMemberState(self, request, context):
+        """Take a proxy or target out of its work for a while, or back into it. Returns when it has heard of it. A target in
+        maintenance serves what it has and lets it be deleted, but takes nothing new: writes to its slots answer UNAVAILABLE,
+        because its objects do not move to other targets yet. Fails with MEMBER_NOT_FOUND, CONFLICT for the last active one
+        of its role, NOT_IMPLEMENTED for decommissioning, and UNAVAILABLE when the change is made and the member has not
+        heard of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSettings(self, request, context):
+        """Return the settings of the whole cluster.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSettings(self, request, context):
+        """Change settings of the whole cluster, or reset them all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +117,21 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.WatchClusterMap,
                     request_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.WatchClusterMapRequest.FromString,
                     response_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.WatchClusterMapResponse.SerializeToString,
+            ),
+            'SetMemberState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMemberState,
+                    request_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.SetMemberStateRequest.FromString,
+                    response_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.SetMemberStateResponse.SerializeToString,
+            ),
+            'GetSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSettings,
+                    request_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.GetSettingsRequest.FromString,
+                    response_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.GetSettingsResponse.SerializeToString,
+            ),
+            'UpdateSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSettings,
+                    request_deserializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.UpdateSettingsRequest.FromString,
+                    response_serializer=shoal_dot_cluster_dot_v1_dot_cluster__pb2.UpdateSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +189,87 @@ class ClusterService:
             '/shoal.cluster.v1.ClusterService/WatchClusterMap',
             shoal_dot_cluster_dot_v1_dot_cluster__pb2.WatchClusterMapRequest.SerializeToString,
             shoal_dot_cluster_dot_v1_dot_cluster__pb2.WatchClusterMapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMemberState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.cluster.v1.ClusterService/SetMemberState',
+            shoal_dot_cluster_dot_v1_dot_cluster__pb2.SetMemberStateRequest.SerializeToString,
+            shoal_dot_cluster_dot_v1_dot_cluster__pb2.SetMemberStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.cluster.v1.ClusterService/GetSettings',
+            shoal_dot_cluster_dot_v1_dot_cluster__pb2.GetSettingsRequest.SerializeToString,
+            shoal_dot_cluster_dot_v1_dot_cluster__pb2.GetSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.cluster.v1.ClusterService/UpdateSettings',
+            shoal_dot_cluster_dot_v1_dot_cluster__pb2.UpdateSettingsRequest.SerializeToString,
+            shoal_dot_cluster_dot_v1_dot_cluster__pb2.UpdateSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

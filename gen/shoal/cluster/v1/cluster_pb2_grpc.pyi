@@ -20,6 +20,17 @@ class ClusterServiceStub:
     """Return the current cluster map."""
     WatchClusterMap: _aio.UnaryStreamMultiCallable[_cluster_pb2.WatchClusterMapRequest, _cluster_pb2.WatchClusterMapResponse]
     """Send the current map at once, then each newer one. Ends when the server stops; call again after a pause."""
+    SetMemberState: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetMemberStateRequest, _cluster_pb2.SetMemberStateResponse]
+    """Take a proxy or target out of its work for a while, or back into it. Returns when it has heard of it. A target in
+    maintenance serves what it has and lets it be deleted, but takes nothing new: writes to its slots answer UNAVAILABLE,
+    because its objects do not move to other targets yet. Fails with MEMBER_NOT_FOUND, CONFLICT for the last active one
+    of its role, NOT_IMPLEMENTED for decommissioning, and UNAVAILABLE when the change is made and the member has not
+    heard of it.
+    """
+    GetSettings: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetSettingsRequest, _cluster_pb2.GetSettingsResponse]
+    """Return the settings of the whole cluster."""
+    UpdateSettings: _aio.UnaryUnaryMultiCallable[_cluster_pb2.UpdateSettingsRequest, _cluster_pb2.UpdateSettingsResponse]
+    """Change settings of the whole cluster, or reset them all."""
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     """The cluster map: enough for a client to find the target of any object by itself."""
@@ -39,5 +50,34 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_cluster_pb2.WatchClusterMapRequest, _abc.AsyncIterator[_cluster_pb2.WatchClusterMapResponse]],
     ) -> _abc.AsyncIterator[_cluster_pb2.WatchClusterMapResponse]:
         """Send the current map at once, then each newer one. Ends when the server stops; call again after a pause."""
+
+    @_abc_1.abstractmethod
+    def SetMemberState(
+        self,
+        request: _cluster_pb2.SetMemberStateRequest,
+        context: _aio.ServicerContext[_cluster_pb2.SetMemberStateRequest, _abc.Awaitable[_cluster_pb2.SetMemberStateResponse]],
+    ) -> _abc.Awaitable[_cluster_pb2.SetMemberStateResponse]:
+        """Take a proxy or target out of its work for a while, or back into it. Returns when it has heard of it. A target in
+        maintenance serves what it has and lets it be deleted, but takes nothing new: writes to its slots answer UNAVAILABLE,
+        because its objects do not move to other targets yet. Fails with MEMBER_NOT_FOUND, CONFLICT for the last active one
+        of its role, NOT_IMPLEMENTED for decommissioning, and UNAVAILABLE when the change is made and the member has not
+        heard of it.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSettings(
+        self,
+        request: _cluster_pb2.GetSettingsRequest,
+        context: _aio.ServicerContext[_cluster_pb2.GetSettingsRequest, _abc.Awaitable[_cluster_pb2.GetSettingsResponse]],
+    ) -> _abc.Awaitable[_cluster_pb2.GetSettingsResponse]:
+        """Return the settings of the whole cluster."""
+
+    @_abc_1.abstractmethod
+    def UpdateSettings(
+        self,
+        request: _cluster_pb2.UpdateSettingsRequest,
+        context: _aio.ServicerContext[_cluster_pb2.UpdateSettingsRequest, _abc.Awaitable[_cluster_pb2.UpdateSettingsResponse]],
+    ) -> _abc.Awaitable[_cluster_pb2.UpdateSettingsResponse]:
+        """Change settings of the whole cluster, or reset them all."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _aio.Server) -> None: ...

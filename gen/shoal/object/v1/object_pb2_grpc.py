@@ -62,6 +62,16 @@ class ObjectServiceStub:
                 request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.DeleteObjectRequest.SerializeToString,
                 response_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.DeleteObjectResponse.FromString,
                 _registered_method=True)
+        self.CopyObject = channel.unary_unary(
+                '/shoal.object.v1.ObjectService/CopyObject',
+                request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.CopyObjectRequest.SerializeToString,
+                response_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.CopyObjectResponse.FromString,
+                _registered_method=True)
+        self.AnnotateObject = channel.unary_unary(
+                '/shoal.object.v1.ObjectService/AnnotateObject',
+                request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.AnnotateObjectRequest.SerializeToString,
+                response_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.AnnotateObjectResponse.FromString,
+                _registered_method=True)
         self.ListObjects = channel.unary_unary(
                 '/shoal.object.v1.ObjectService/ListObjects',
                 request_serializer=shoal_dot_object_dot_v1_dot_object__pb2.ListObjectsRequest.SerializeToString,
@@ -112,6 +122,21 @@ class ObjectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CopyObject(self, request, context):
+        """Make an object with the bytes of another one, without a byte passing the caller. Takes PUT on the bucket and GET on the
+        source's. Where both objects have one owner, their files are linked, which takes as long for 4 GiB as for 1 MiB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnnotateObject(self, request, context):
+        """Add to the user's pairs of an object, or replace them. The version stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListObjects(self, request, context):
         """Return one page of objects in the order of their names' UTF-8 bytes.
         """
@@ -146,6 +171,16 @@ def add_ObjectServiceServicer_to_server(servicer, server):
                     servicer.DeleteObject,
                     request_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.DeleteObjectRequest.FromString,
                     response_serializer=shoal_dot_object_dot_v1_dot_object__pb2.DeleteObjectResponse.SerializeToString,
+            ),
+            'CopyObject': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyObject,
+                    request_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.CopyObjectRequest.FromString,
+                    response_serializer=shoal_dot_object_dot_v1_dot_object__pb2.CopyObjectResponse.SerializeToString,
+            ),
+            'AnnotateObject': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnotateObject,
+                    request_deserializer=shoal_dot_object_dot_v1_dot_object__pb2.AnnotateObjectRequest.FromString,
+                    response_serializer=shoal_dot_object_dot_v1_dot_object__pb2.AnnotateObjectResponse.SerializeToString,
             ),
             'ListObjects': grpc.unary_unary_rpc_method_handler(
                     servicer.ListObjects,
@@ -290,6 +325,60 @@ class ObjectService:
             '/shoal.object.v1.ObjectService/DeleteObject',
             shoal_dot_object_dot_v1_dot_object__pb2.DeleteObjectRequest.SerializeToString,
             shoal_dot_object_dot_v1_dot_object__pb2.DeleteObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyObject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.object.v1.ObjectService/CopyObject',
+            shoal_dot_object_dot_v1_dot_object__pb2.CopyObjectRequest.SerializeToString,
+            shoal_dot_object_dot_v1_dot_object__pb2.CopyObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnotateObject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.object.v1.ObjectService/AnnotateObject',
+            shoal_dot_object_dot_v1_dot_object__pb2.AnnotateObjectRequest.SerializeToString,
+            shoal_dot_object_dot_v1_dot_object__pb2.AnnotateObjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,12 @@ class ObjectServiceStub:
     """Return what is known of an object without its bytes."""
     DeleteObject: _aio.UnaryUnaryMultiCallable[_object_pb2.DeleteObjectRequest, _object_pb2.DeleteObjectResponse]
     """Remove an object. Fails with OBJECT_NOT_FOUND."""
+    CopyObject: _aio.UnaryUnaryMultiCallable[_object_pb2.CopyObjectRequest, _object_pb2.CopyObjectResponse]
+    """Make an object with the bytes of another one, without a byte passing the caller. Takes PUT on the bucket and GET on the
+    source's. Where both objects have one owner, their files are linked, which takes as long for 4 GiB as for 1 MiB.
+    """
+    AnnotateObject: _aio.UnaryUnaryMultiCallable[_object_pb2.AnnotateObjectRequest, _object_pb2.AnnotateObjectResponse]
+    """Add to the user's pairs of an object, or replace them. The version stays."""
     ListObjects: _aio.UnaryUnaryMultiCallable[_object_pb2.ListObjectsRequest, _object_pb2.ListObjectsResponse]
     """Return one page of objects in the order of their names' UTF-8 bytes."""
 
@@ -88,6 +94,24 @@ class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_object_pb2.DeleteObjectRequest, _abc.Awaitable[_object_pb2.DeleteObjectResponse]],
     ) -> _abc.Awaitable[_object_pb2.DeleteObjectResponse]:
         """Remove an object. Fails with OBJECT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CopyObject(
+        self,
+        request: _object_pb2.CopyObjectRequest,
+        context: _aio.ServicerContext[_object_pb2.CopyObjectRequest, _abc.Awaitable[_object_pb2.CopyObjectResponse]],
+    ) -> _abc.Awaitable[_object_pb2.CopyObjectResponse]:
+        """Make an object with the bytes of another one, without a byte passing the caller. Takes PUT on the bucket and GET on the
+        source's. Where both objects have one owner, their files are linked, which takes as long for 4 GiB as for 1 MiB.
+        """
+
+    @_abc_1.abstractmethod
+    def AnnotateObject(
+        self,
+        request: _object_pb2.AnnotateObjectRequest,
+        context: _aio.ServicerContext[_object_pb2.AnnotateObjectRequest, _abc.Awaitable[_object_pb2.AnnotateObjectResponse]],
+    ) -> _abc.Awaitable[_object_pb2.AnnotateObjectResponse]:
+        """Add to the user's pairs of an object, or replace them. The version stays."""
 
     @_abc_1.abstractmethod
     def ListObjects(

@@ -1,0 +1,84 @@
+"""A copy within one target: hard links to the source's chunk files under names of their own, so no byte is copied.
+
+A linked file's footer names the object that its bytes were written for. Whose they are under this name, the manifest
+says that every such copy has.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from shoal_core.objects import Description, Version
+from shoal_store.chunkfile import chunk_path
+from shoal_store.durability import storage_error, sync_data, sync_directory
+from shoal_store.mountpaths import Mountpaths
+from shoal_store.record import ChunkPlace, Record
+
+FILE_ID_BYTES = 16
+NO_LINKS = frozenset({errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV})
+"""The file has as many names as it can, or the filesystem knows no links."""
+
+
+class CannotLink(Exception):
+    """The bytes have to be copied."""
+
+
+def link_chunks(
+    mountpaths: Mountpaths, chunks: Sequence[ChunkPlace], files: list[Path], *, synced: bool
+) -> tuple[ChunkPlace, ...]:
+    """The chunks under names of their own, which are added to `files`, also before it raises. Blocks.
+
+    Raises FileNotFoundError when the source was replaced meanwhile; CannotLink, OutOfSpace, Unavailable.
+    """
+    places = tuple(link_chunk(mountpaths.path(chunk.mountpath), chunk, files) for chunk in chunks)
+    if synced:
+        sync_links(files)
+    return places
+
+
+def link_chunk(folder: Path, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace:
+    linked = msgspec.structs.replace(chunk, file_id=secrets.token_bytes(FILE_ID_BYTES))
+    path = chunk_path(folder, linked.file_id)
+    try:
+        os.link(chunk_path(folder, chunk.file_id), path, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise CannotLink from error
+        raise storage_error(error, f"cannot link {path}") from error
+    files.append(path)
+    return linked
+
+
+def sync_links(files: Sequence[Path]) -> None:
+    """The bytes too: the source's bucket may leave them to the operating system."""
+    for path in files:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            sync_data(descriptor, "chunk data")
+        finally:
+            os.close(descriptor)
+    for folder in {path.parent for path in files}:
+        sync_directory(folder, "chunk name")
+
+
+def unplaced(record: Record, description: Description | None) -> Record:
+    """The source's record as that of a copy that is not committed yet."""
+    record = msgspec.structs.replace(
+        record, name="", upload="", version=Version(b""), sequence=0, modified_ns=0, linked=False
+    )
+    if description is None:
+        return record
+    return msgspec.structs.replace(
+        record,
+        content_type=description.content_type,
+        metadata=dict(description.metadata),
+        headers=dict(description.headers),
+    )
