@@ -1,4 +1,4 @@
-.PHONY: up test test-torch test-stubs bench check lint
+.PHONY: up test test-faults soak-model test-torch test-fuzz test-stubs bench check lint
 
 up:            ## .venv, everything installed, a local cluster in the foreground
 	scripts/install
@@ -8,10 +8,23 @@ test:          ## install what the tests need and run them all
 	scripts/install dev
 	scripts/test
 
+test-faults:   ## what takes minutes because processes are killed in the middle of it
+	scripts/install dev
+	scripts/test tests/faults
+
+soak-model:    ## the engine against the reference model, up to 300,000 steps in all; stop it at any time
+	scripts/install dev
+	scripts/soak-model
+
 test-torch:    ## PyTorch over the official SDK's datasets; installs torch, several GB
 	scripts/install dev
 	scripts/install torch
 	scripts/test tests/torch
+
+test-fuzz:     ## 20,000 requests that schemathesis makes of our own OpenAPI
+	scripts/install dev
+	scripts/install fuzz
+	scripts/test tests/fuzz
 
 test-stubs:    ## the examples in other languages, where their toolchains are there
 	scripts/install dev
