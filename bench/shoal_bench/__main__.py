@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shoal_bench.batches import batch_rows
 from shoal_bench.load import ROUNDS, BenchFailed, Measured
 from shoal_bench.report import (
     commit_groups,
@@ -68,6 +69,7 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
     with shoal(folder / "shoal") as running:
         for work, figures in measure(running, scale, folder):
             add(rows, work, running.name, figures)
+        collect(rows, running, batch_rows(running, scale))
         commits, groups = commit_groups(running.signer.endpoint)
         notes.append(
             f"Mean commit group: {commits / max(groups, 1):.2f} ({commits:,.0f} commits in {groups:,.0f} groups)."
@@ -90,8 +92,14 @@ def report(folder: Path, scale: Scale, only: str | None) -> str:
 
 
 def collect(rows: Rows, system: Running, figures: Iterable[tuple[str, Measured]]) -> None:
-    for work, measured in figures:
-        add(rows, work, system.name, measured)
+    """A peer that fails keeps the rows that it has; the others go on."""
+    try:
+        for work, measured in figures:
+            add(rows, work, system.name, measured)
+    except BenchFailed as error:
+        if system.is_ours:
+            raise
+        print(f"{system.name}: no more rows: {error}", file=sys.stderr, flush=True)
 
 
 def add(rows: Rows, work: str, system: str, figures: Measured) -> None:

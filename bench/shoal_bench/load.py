@@ -61,6 +61,12 @@ class Load:
         rounds.sort(key=lambda each: each.per_second)
         return replace(rounds[ROUNDS // 2], least=rounds[0].per_second, most=rounds[-1].per_second)
 
+    def warm(self, endpoint: str, folder: Path, *, cpu: Callable[[], float]) -> None:
+        """Asks for every path at least once, unmeasured: machines that reclaim early drop what was just written."""
+        load = self
+        while load.run(endpoint, folder, cpu=cpu).operations < len(self.paths):
+            load = replace(load, seconds=2 * load.seconds)
+
     def run(self, endpoint: str, folder: Path, *, cpu: Callable[[], float]) -> Measured:
         """Raises BenchFailed when a single request was not answered as it should be."""
         listed = folder / "paths.txt"
@@ -91,6 +97,14 @@ def measured(output: str, cpu_seconds: float) -> Measured:
     return Measured(
         summary["requests"], summary["seconds"], summary["p50_ms"], summary["p99_ms"], cpu_seconds
     )
+
+
+def list_median(signer: Signer, bucket: str, *, cpu: Callable[[], float]) -> Measured:
+    """Of ROUNDS lists of everything, that of the middle cost: the system counts CPU in steps of 10 ms."""
+    rounds = [list_all(signer, bucket, cpu=cpu) for _ in range(ROUNDS)]
+    rates = [each.per_second for each in rounds]
+    rounds.sort(key=lambda each: each.cpu_us)
+    return replace(rounds[ROUNDS // 2], least=min(rates), most=max(rates))
 
 
 def list_all(signer: Signer, bucket: str, *, cpu: Callable[[], float]) -> Measured:

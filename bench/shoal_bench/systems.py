@@ -34,6 +34,8 @@ class Running:
     pid: int
     rest: bool = False
     """Whether it has AIStore's REST API too."""
+    is_ours: bool = False
+    """Whether a request that fails is a reason to stop."""
     lists: bool = True
     """Whether a listing of many names comes to an end in reasonable time."""
     set_properties: Callable[[str, Mapping[str, str]], None] | None = None
@@ -60,7 +62,12 @@ def shoal(folder: Path, *, local_reads: bool = True) -> Iterator[Running]:
         )
         name = "shoal" if local_reads else "shoal, remote owner"
         yield Running(
-            name, signer, process.pid, rest=True, set_properties=partial(set_properties, signer.endpoint)
+            name,
+            signer,
+            process.pid,
+            rest=True,
+            is_ours=True,
+            set_properties=partial(set_properties, signer.endpoint),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from shoal_bench.fill import fill
-from shoal_bench.load import Load, Measured, list_all
+from shoal_bench.load import BenchFailed, Load, Measured, list_median
 from shoal_bench.presign import Plain, Signer
 from shoal_bench.systems import Running
 
@@ -107,7 +108,7 @@ def measure(system: Running, scale: Scale, folder: Path) -> Iterator[tuple[str, 
     if system.lists:
         # Whatever a duration allowed to be written, the list shall have the same names everywhere.
         fill_with(system, scale.sizes[0], "put")
-        yield "LIST", list_all(system.signer, BUCKET, cpu=system.cpu)
+        yield "LIST", list_median(system.signer, BUCKET, cpu=system.cpu)
 
 
 def create_bucket(system: Running, bucket: str) -> None:
@@ -123,9 +124,7 @@ def fill_with(system: Running, size: Size, kind: str) -> None:
 def read_rows(system: Running, size: Size, scale: Scale, folder: Path) -> Iterator[tuple[str, Measured]]:
     for door in doors_of(system):
         load = Load("GET", door.paths("GET", names(size, "get")), b"", size.connections, scale.seconds)
-        # Once for the caches: what was just written may have left memory again, on machines that reclaim early.
-        load.run(system.signer.endpoint, folder, cpu=system.cpu)
-        yield f"{door.prefix}GET {size.label}", load.median(system.signer.endpoint, folder, cpu=system.cpu)
+        yield from rows_of(system, f"{door.prefix}GET {size.label}", load, folder, warm=True)
 
 
 def write_rows(
@@ -139,7 +138,21 @@ def write_rows(
             work = f"{door.prefix}PUT {size.label}" + (
                 f", {connections} connections" if connections in more else ""
             )
-            yield work + variant, load.median(system.signer.endpoint, folder, cpu=system.cpu)
+            yield from rows_of(system, work + variant, load, folder, warm=False)
+
+
+def rows_of(
+    system: Running, work: str, load: Load, folder: Path, *, warm: bool
+) -> Iterator[tuple[str, Measured]]:
+    """One row; none for a peer that does not answer every request as it should."""
+    try:
+        if warm:
+            load.warm(system.signer.endpoint, folder, cpu=system.cpu)
+        yield work, load.median(system.signer.endpoint, folder, cpu=system.cpu)
+    except BenchFailed as error:
+        if system.is_ours:
+            raise
+        print(f"{system.name}: {work}: no figure: {error}", file=sys.stderr, flush=True)
 
 
 def measure_reads(system: Running, scale: Scale, folder: Path) -> Iterator[tuple[str, Measured]]:

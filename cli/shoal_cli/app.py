@@ -8,6 +8,7 @@ from types import ModuleType
 import typer
 
 from shoal_cli import (
+    archives,
     buckets,
     certificates,
     configuration,
@@ -32,6 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     uploads,
     downloads,
     objects,
+    archives,
     fsck,
     jobs,
     certificates,

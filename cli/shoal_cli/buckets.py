@@ -114,9 +114,8 @@ def create(
     ca: CaOption = None,
 ) -> None:
     """Make a bucket."""
-    properties = BucketProperties(
-        **properties_given(durability, verify, checksum, s3_etag, chunk_above, chunk_size)
-    )
+    given = properties_given(durability, verify, checksum, s3_etag, chunk_above, chunk_size)
+    properties = BucketProperties(**given) if given else None
 
     async def action(client: ShoalClient) -> None:
         try:

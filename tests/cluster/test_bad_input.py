@@ -157,7 +157,7 @@ def test_a_foreign_host_or_origin_is_refused(raw: RawBucket, header: dict[str, s
     assert "Traceback" not in answer.body.decode()
 
 
-@pytest.mark.parametrize("path", ["/v1/etl", "/v1/download", "/v1/sort", "/v1/ml/moss"])
+@pytest.mark.parametrize("path", ["/v1/etl", "/v1/download", "/v1/sort"])
 def test_what_is_not_built_answers_501_and_says_so(cluster: Cluster, path: str) -> None:
     place = urlsplit(cluster.endpoint)
     with closing(http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)) as connection:

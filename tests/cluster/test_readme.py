@@ -20,6 +20,7 @@ BLOCKS = re.findall(
 EXPECTED = (
     "",
     "# Shoal",
+    "photos/shard.tar/texts/readme.md",
     "b'hello world'",
     "from curl\ncurl",
     "# ",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +15,14 @@ from typer.testing import CliRunner, Result
 from shoal_cli.app import build_app
 from support.node import Nodes
 
-NUMBERS = itertools.count()
-
 
 class Shoal:
     """Runs commands in this process, with a bucket of their own."""
 
     def __init__(self, nodes: Nodes, address: str) -> None:
         self.environment = {"SHOAL_GRPC": address, "SHOAL_CA": str(nodes.ca)}
-        self.bucket = f"ais://commands-{next(NUMBERS)}"
+        # At random, because this module is imported under two names, and would count twice.
+        self.bucket = f"ais://commands-{secrets.token_hex(4)}"
         self.ok("bucket", "create", self.bucket)
 
     def run(self, *arguments: str, input: bytes | None = None) -> Result:
