@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import grpc.aio
 
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.cluster_map import Member
-from shoal_core.errors import ConfigurationError
+from shoal_core.errors import ConfigurationError, Unavailable
 from shoal_core.multipart import Completion, MultipartStore, PartInfo, UploadInfo, UploadPage, UploadQuery
 from shoal_core.objects import (
     NO_PRECONDITIONS,
@@ -30,6 +31,7 @@ from shoal_core.telemetry import get_logger
 from shoal_gateway.commit_stream import CommitStream
 from shoal_store.engine import OpenStore, open_reader
 from shoal_store.local import LocalObjectStore
+from shoal_store.mountpath_states import StateBoard, states_file_of
 
 Epoch = Callable[[], int]
 
@@ -232,8 +234,10 @@ class SameHostStore:
         folders = {mountpath.id: Path(mountpath.path) for mountpath in self._member.mountpaths}
         target = self._member.id
         try:
-            disks = await asyncio.to_thread(open_reader, folders, cluster=self._cluster_id, target=target)
-        except (ConfigurationError, OSError) as error:
+            board = StateBoard.shared(folders, states_file_of(Path(self._member.unix_socket)))
+            opening = partial(open_reader, folders, cluster=self._cluster_id, target=target, board=board)
+            disks = await asyncio.to_thread(opening)
+        except (ConfigurationError, Unavailable, OSError) as error:
             get_logger().warning("disks-not-shared", target=target, reason=str(error))
             self._no_disks_until = time.monotonic() + REOPEN_SECONDS
             return

@@ -51,6 +51,7 @@ ERROR_TABLE: dict[type[ShoalError], tuple[grpc.StatusCode, str]] = {
     errors.TooBusy: (Code.RESOURCE_EXHAUSTED, "TOO_BUSY"),
     errors.Unavailable: (Code.UNAVAILABLE, "UNAVAILABLE"),
     errors.LeaseLost: (Code.UNAVAILABLE, "LEASE_LOST"),
+    errors.MountpathUnavailable: (Code.UNAVAILABLE, "MOUNTPATH_UNAVAILABLE"),
     errors.OwnerUnreachable: (Code.UNAVAILABLE, "OWNER_UNREACHABLE"),
     errors.ControlPlaneDown: (Code.UNAVAILABLE, "CONTROL_PLANE_DOWN"),
     errors.DeadlineExceeded: (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),

@@ -25,6 +25,7 @@
     + TooBusy                  a limit on concurrency or memory was reached: retry after a pause
     + Unavailable              a part that is needed cannot be reached now: retry after a pause
         x LeaseLost            this target cannot prove its membership and takes no writes
+        x MountpathUnavailable  the disk that has it is disabled or has failed; other disks go on
         x OwnerUnreachable     the holder of the object's slot does not answer
         x ControlPlaneDown     etcd or the proxy does not answer; reads go on, changes wait
     + DeadlineExceeded         the time the caller allowed has passed
@@ -144,6 +145,10 @@ class Unavailable(ShoalError):
 
 class LeaseLost(Unavailable):
     pass
+
+
+class MountpathUnavailable(Unavailable):
+    """`metadata` has `mountpath`, and `target` and `state` where they are known."""
 
 
 class OwnerUnreachable(Unavailable):

@@ -55,11 +55,15 @@ def vitals() -> Vitals:
 
 
 def disk_uses(folders: Iterable[Path]) -> list[DiskUse]:
-    """Blocks. Raises OSError for a disk that is gone."""
+    """Blocks. Nothing is in use or free on a disk that does not answer."""
     mounts = mounted()
     uses = []
     for folder in folders:
-        found = os.statvfs(folder)
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            uses.append(DiskUse(folder, 0, 0, "", ""))
+            continue
         device, filesystem = mount_of(folder.resolve(), mounts)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
         uses.append(DiskUse(folder, used, found.f_bavail * found.f_frsize, device, filesystem))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,7 @@ from shoal_store.damaged_records import current_of
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
 from shoal_store.manifest import files_of
+from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import ChunkPlace, Record, delete_marker, encode_record
 from shoal_store.tombstones import Tombstone, encode_tombstone
 from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
@@ -70,14 +71,14 @@ class Pending:
 class IndexCommitter:
     """Everything that one index is asked to commit. All but the constructor runs in the thread that commits."""
 
-    def __init__(
-        self, index: Index, *, target: str, authority: Authority, folders: Mapping[str, Path]
-    ) -> None:
+    def __init__(self, index: Index, *, target: str, authority: Authority, mountpaths: Mountpaths) -> None:
         self._index = index
         self._target = target
         self._authority = authority
-        self._folders = folders
-        self._uploads = UploadCommits(index, folders)
+        self._mountpaths = mountpaths
+        # Whatever their states: rows may name files on any of them.
+        self._folders = {folder.id: folder.path for folder in mountpaths.all}
+        self._uploads = UploadCommits(index, self._folders)
         self._clock = VersionClock(target)
         self.keeps_tombstones = False
         """Set while slots of this target are on the move."""
@@ -129,8 +130,9 @@ class IndexCommitter:
         """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
         for pending in group:
             for path in pending.retired:
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+                if self._mountpaths.may_remove(path):
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
 
     def _check_still_owner(self, group: Sequence[Pending]) -> None:
         self._check_lease()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from shoal_core.errors import ShoalError, Unavailable
+from shoal_core.errors import NotFound, ShoalError, Unavailable
 from shoal_core.objects import BucketId, ObjectInfo
 from shoal_store.commit import Answer, Commit, Outcome
 from shoal_store.commit_thread import CommitThread
@@ -16,8 +17,11 @@ from shoal_store.committer import Authority, IndexCommitter
 from shoal_store.durability import storage_error
 from shoal_store.identity import prepare_mountpath, read_identity
 from shoal_store.index import Index
+from shoal_store.indexes import Indexes
 from shoal_store.keys import encode_name
 from shoal_store.local import LocalObjectStore
+from shoal_store.mountpath_preparing import Prepare, no_more, prepare_all, probe, require_same_disk
+from shoal_store.mountpath_states import MountpathState, MountpathStates, StateBoard
 from shoal_store.mountpaths import MountpathFolder, Mountpaths, TemporaryFolder, sweep_temporary
 from shoal_store.owner import check_owner, write_owner
 from shoal_store.purge import Purged, purge_batch
@@ -31,41 +35,65 @@ SWEEP_SECONDS = 5.0
 class OpenStore:
     """What reading and writing bodies need; closed at the end. `Engine` adds committing."""
 
-    def __init__(self, folders: Sequence[MountpathFolder], *, target: str, writable: bool) -> None:
+    def __init__(
+        self,
+        folders: Sequence[MountpathFolder],
+        *,
+        target: str,
+        writable: bool,
+        board: StateBoard | None = None,
+    ) -> None:
         self.target = target
-        self.mountpaths = Mountpaths(folders)
-        self.indexes: Mapping[str, Index] = {
-            folder.id: Index(folder.id, folder.path, writable=writable) for folder in self.mountpaths.all
-        }
+        self.mountpaths = Mountpaths(folders, target=target, board=board)
+        self.indexes = Indexes(
+            self.mountpaths, lambda folder: Index(folder.id, folder.path, writable=writable)
+        )
+        self.indexes.available()
         self._temporary = TemporaryFolder(self.mountpaths)
         self.reader = StoreReader(self.mountpaths, self.indexes, target=target)
         self.writer = BodyWriter(self.mountpaths, self._temporary)
 
     def close(self) -> None:
         self._temporary.close()
-        for index in self.indexes.values():
-            index.close()
+        self.indexes.close()
 
 
 class Engine(OpenStore):
     """The one committing process. Use `open_engine`."""
 
-    def __init__(self, folders: Sequence[MountpathFolder], *, target: str, authority: Authority) -> None:
-        super().__init__(folders, target=target, writable=True)
+    def __init__(
+        self,
+        folders: Sequence[MountpathFolder],
+        *,
+        target: str,
+        authority: Authority,
+        states: MountpathStates,
+        prepare: Prepare,
+    ) -> None:
+        super().__init__(folders, target=target, writable=True, board=states.board)
+        self.states = states
+        self._prepare = prepare
+        self._changing = asyncio.Lock()
+        self._authority = authority
+        self._takes_new = True
+        self._owned: OwnedSlots | None = None
         try:
-            for index in self.indexes.values():
-                index.bind(list(self.indexes))
+            self._committers = {
+                index.mountpath_id: self._committer(index) for index in self.indexes.available()
+            }
         except BaseException:
             self.close()
             raise
-        self._authority = authority
-        paths = {folder.id: folder.path for folder in self.mountpaths.all}
-        self._committers = {
-            mountpath_id: IndexCommitter(index, target=target, authority=authority, folders=paths)
-            for mountpath_id, index in self.indexes.items()
-        }
-        self._threads = threads_of(self._committers, paths, target=target)
+        self._threads = threads_of(self._committers, self.mountpaths, target=target)
         self.store = LocalObjectStore(self.reader, self.writer, self, epoch=lambda: 0)
+
+    def _committer(self, index: Index) -> IndexCommitter:
+        index.bind(list(self.indexes))
+        committer = IndexCommitter(
+            index, target=self.target, authority=self._authority, mountpaths=self.mountpaths
+        )
+        committer.takes_new = self._takes_new
+        return committer
 
     async def start(self) -> None:
         for thread in self._distinct_threads():
@@ -87,8 +115,10 @@ class Engine(OpenStore):
         return future
 
     def submit(self, commit: Commit, answer: Answer) -> None:
-        """`CommitTaker`: hands the commit to the thread of the disk that keeps the name. Raises InvalidName."""
+        """`CommitTaker`: hands the commit to the thread of the disk that keeps the name. Raises InvalidName and
+        MountpathUnavailable."""
         mountpath_id = self.mountpaths.of_name(commit.bucket, encode_name(commit.name))
+        self.mountpaths.require(mountpath_id)
         self._threads[mountpath_id].submit(self._committers[mountpath_id], commit, answer)
 
     async def purge_bucket(self, bucket_id: BucketId) -> AsyncIterator[Purged]:
@@ -103,20 +133,64 @@ class Engine(OpenStore):
                 yield purged
 
     def own(self, epoch: int, bitmap: bytes) -> None:
-        """Write the owned slots into every index, synced. Blocks."""
-        for index in self.indexes.values():
-            index.own(OwnedSlots.at(epoch, bitmap))
+        """Write the owned slots into every index, synced; those that are not available get them later. Blocks."""
+        self._owned = OwnedSlots.at(epoch, bitmap)
+        for index in self.indexes.available():
+            index.own(self._owned)
+
+    async def disable(self, mountpath_id: str) -> None:
+        """At an operator's word: what lies there is refused from now on. Reads that have begun come to their end.
+        Raises NotFound."""
+        self._require_known(mountpath_id)
+        async with self._changing:
+            await asyncio.to_thread(self.states.set, mountpath_id, MountpathState.DISABLED, "by an operator")
+
+    async def enable(self, mountpath_id: str) -> None:
+        """Try the disk, and bring it back. Raises NotFound, and Unavailable or ConfigurationError for a disk that is
+        not fit; its state then stays."""
+        self._require_known(mountpath_id)
+        async with self._changing:
+            await asyncio.to_thread(self._make_usable, self.mountpaths.folder(mountpath_id))
+            if mountpath_id not in self._threads:
+                committer = self._committers[mountpath_id]
+                thread = CommitThread([committer], name=f"{self.target}-{mountpath_id}")
+                thread.start()
+                self._threads[mountpath_id] = thread
+            await asyncio.to_thread(self.states.set, mountpath_id, MountpathState.AVAILABLE)
+
+    def _make_usable(self, folder: MountpathFolder) -> None:
+        """Blocks."""
+        try:
+            self._prepare(folder)
+            probe(folder.path)
+        except OSError as error:
+            raise storage_error(error, f"mountpath {folder.id} ({folder.path}) is not fit") from error
+        index = self.indexes.opened(folder.id)
+        # The newest placement, which this index may have missed.
+        others = [each for each in self.indexes.available() if each is not index]
+        owned = self._owned or (newest_owned(others) if others else None)
+        if owned is not None:
+            index.own(owned)
+        if folder.id not in self._committers:
+            self._committers[folder.id] = self._committer(index)
+
+    def _require_known(self, mountpath_id: str) -> None:
+        if mountpath_id not in self.indexes:
+            known = ", ".join(self.indexes)
+            raise NotFound(f"target {self.target} has no mountpath {mountpath_id[:64]!r}; it has {known}")
 
     def take_new(self, takes_new: bool) -> None:
         """Whether objects and parts may be written, not only deleted and rechunked."""
+        self._takes_new = takes_new
         for committer in self._committers.values():
             committer.takes_new = takes_new
 
     async def sweep(self) -> None:
         """Remove, for ever, what gateways that died in the middle of a write have left. Run it as a task."""
         while True:
-            for folder in self.mountpaths.all:
-                await asyncio.to_thread(sweep_temporary, folder.path)
+            for folder in self.mountpaths.available():
+                with suppress(OSError):  # of a disk that fails; its next write or read says so
+                    await asyncio.to_thread(sweep_temporary, folder.path)
             await asyncio.sleep(SWEEP_SECONDS)
 
     def counters(self) -> Mapping[str, int]:
@@ -134,12 +208,20 @@ class Engine(OpenStore):
         return sum(each.groups for each in committers), sum(each.commits for each in committers)
 
 
+def newest_owned(indexes: Sequence[Index]) -> OwnedSlots:
+    found = []
+    for index in indexes:
+        with index.read() as transaction:
+            found.append(index.owned(transaction))
+    return max(found, key=lambda owned: owned.epoch)
+
+
 def threads_of(
-    committers: Mapping[str, IndexCommitter], paths: Mapping[str, Path], *, target: str
+    committers: Mapping[str, IndexCommitter], mountpaths: Mountpaths, *, target: str
 ) -> dict[str, CommitThread]:
     """The thread for each mountpath: those on the same filesystem share one."""
-    devices = {mountpath_id: path.stat().st_dev for mountpath_id, path in paths.items()}
-    threads = {}
+    devices = {each: mountpaths.folder(each).path.stat().st_dev for each in committers}
+    threads: dict[str, CommitThread] = {}
     for device in set(devices.values()):
         together = [mountpath_id for mountpath_id in committers if devices[mountpath_id] == device]
         thread = CommitThread([committers[each] for each in together], name=f"{target}-{together[0]}")
@@ -156,27 +238,50 @@ def settle(future: asyncio.Future[ObjectInfo], outcome: Outcome) -> None:
         future.set_result(outcome)
 
 
-def open_engine(folders: Mapping[str, Path], *, cluster: str, target: str, authority: Authority) -> Engine:
-    """Prepare the mountpaths (made new where empty), sweep what dead processes left, open. Blocks."""
+def open_engine(
+    folders: Mapping[str, Path],
+    *,
+    cluster: str,
+    target: str,
+    authority: Authority,
+    states: MountpathStates | None = None,
+    admit: Prepare | None = None,
+) -> Engine:
+    """Prepare the mountpaths that are available (made new where empty), sweep what dead processes left, open. Blocks.
+
+    One whose disk fails is left out as failed, as long as another one is there. Raises ConfigurationError, OutOfSpace
+    and Unavailable.
+    """
+    states = states or MountpathStates(list(folders))
+
+    def prepare(folder: MountpathFolder) -> None:
+        require_same_disk(folder, states)
+        (admit or no_more)(folder)
+        prepare_mountpath(folder.path, cluster=cluster, target=target, mountpath=folder.id)
+        sweep_temporary(folder.path)
+        write_owner(folder.path)
+
+    ordered = [MountpathFolder(each, path) for each, path in folders.items()]
+    prepare_all(ordered, states, prepare, target=target)
     try:
-        for mountpath_id, path in folders.items():
-            prepare_mountpath(path, cluster=cluster, target=target, mountpath=mountpath_id)
-            sweep_temporary(path)
-            write_owner(path)
-        return Engine(
-            [MountpathFolder(each, path) for each, path in folders.items()],
-            target=target,
-            authority=authority,
-        )
+        engine = Engine(ordered, target=target, authority=authority, states=states, prepare=prepare)
+        states.keep_new()
+        return engine
     except OSError as error:
         raise storage_error(error, f"cannot open the mountpaths of {target} ({error.filename})") from error
 
 
-def open_reader(folders: Mapping[str, Path], *, cluster: str, target: str) -> OpenStore:
+def open_reader(
+    folders: Mapping[str, Path], *, cluster: str, target: str, board: StateBoard | None = None
+) -> OpenStore:
     """For a gateway on the target's host. Raises ConfigurationError where LMDB must not be shared. Blocks."""
-    for path in folders.values():
-        identity = read_identity(path)
-        check_owner(path, identity, cluster=cluster, target=target)
+    board = board or StateBoard.private(folders)
+    for mountpath_id, path in folders.items():
+        if board.is_available(mountpath_id):
+            check_owner(path, read_identity(path), cluster=cluster, target=target)
     return OpenStore(
-        [MountpathFolder(each, path) for each, path in folders.items()], target=target, writable=False
+        [MountpathFolder(each, path) for each, path in folders.items()],
+        target=target,
+        writable=False,
+        board=board,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import xxhash
 
-from shoal_core.errors import DataCorrupt, ObjectNotFound, RangeNotSatisfiable
+from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, RangeNotSatisfiable
 from shoal_core.objects import (
     Bucket,
     ByteRange,
@@ -115,8 +115,8 @@ class StoreReader:
             first = files[0]
             if is_cached(first.descriptor, first.offset, min(first.end, first.offset + READY_BYTES)):
                 return files
-        except OSError:
-            """Replaced meanwhile, or out of descriptors: `open` looks again."""
+        except (OSError, MountpathUnavailable):
+            """Replaced meanwhile, or out of descriptors: `open` looks again, and explains."""
         close_files(files)
         return None
 

@@ -63,6 +63,7 @@ class BodyWriter:
         Leaves nothing when it raises. Holds at most two blocks and two pieces of the body in memory, one of each on
         their way to the disk. A part of an upload always becomes chunks, and has no manifest: that is written when
         the upload is completed."""
+        self._mountpaths.require_name(bucket.id, encode_name(request.name))
         if chunk_bytes is None and not upload:
             chunk_bytes = chunk_bytes_of(bucket.properties, request.size)
         kind = etag_kind(bucket, request)

@@ -57,6 +57,7 @@ ERROR_ROWS: Mapping[type[ShoalError], Row] = {
     errors.TooBusy: Row(503, "ErrTooBusy"),
     errors.Unavailable: Row(503, "ErrUnavailable"),
     errors.LeaseLost: Row(503, "ErrLeaseLost"),
+    errors.MountpathUnavailable: Row(503, "ErrMountpathUnavailable"),
     errors.OwnerUnreachable: Row(503, "ErrOwnerUnreachable"),
     errors.ControlPlaneDown: Row(503, "ErrControlPlaneDown"),
     errors.DeadlineExceeded: Row(503, "ErrDeadlineExceeded"),

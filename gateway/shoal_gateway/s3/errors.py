@@ -95,6 +95,7 @@ CODES: dict[type[errors.ShoalError], str] = {
     errors.TooBusy: "SlowDown",
     errors.Unavailable: "ServiceUnavailable",
     errors.LeaseLost: "ServiceUnavailable",
+    errors.MountpathUnavailable: "ServiceUnavailable",
     errors.OwnerUnreachable: "ServiceUnavailable",
     errors.ControlPlaneDown: "ServiceUnavailable",
     errors.DeadlineExceeded: "RequestTimeout",

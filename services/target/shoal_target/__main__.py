@@ -20,6 +20,7 @@ from shoal_core.process import make_folder, ready_file, run_service
 from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
+from shoal_store.mountpath_states import MountpathStates, states_file_of
 from shoal_target.archive_job import archive_with
 from shoal_target.authority import WriteAuthority
 from shoal_target.config import TargetConfiguration
@@ -46,8 +47,14 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     tls = TlsFiles.node(config.certificate_folder)
     require_certificate(tls, NodeIdentity(config.cluster_id, "target", config.id))
     folders = {mountpath.id: mountpath.path for mountpath in config.mountpaths}
-    take_mountpaths(folders, cluster=config.cluster_id, target=config.id)
+    make_folder(config.state_folder, purpose="state_folder")
     make_folder(config.unix_socket.parent, purpose="the folder of unix_socket")
+    states = MountpathStates(
+        list(folders),
+        file=config.state_folder / "mountpaths.json",
+        board=states_file_of(config.unix_socket),
+    )
+    locks = take_mountpaths(folders, states, cluster=config.cluster_id, target=config.id)
 
     async with AsyncExitStack() as stack:
         opening = open_node(
@@ -58,7 +65,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         )
         node = await stack.enter_async_context(opening)
         authority = WriteAuthority(node.buckets)
-        engine = opened(folders, cluster=config.cluster_id, target=config.id, authority=authority)
+        engine = opened(folders, locks, states, authority=authority)
         await engine.start()
         stack.push_async_callback(engine.stop)
 

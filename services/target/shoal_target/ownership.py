@@ -102,8 +102,9 @@ class Ownership:
 
 def stored_epoch(engine: Engine) -> int:
     """0 when an index holds none, or a damaged one: it is written anew then."""
-    epochs = [0] * len(engine.indexes)
-    for number, index in enumerate(engine.indexes.values()):
+    indexes = engine.indexes.available()
+    epochs = [0] * len(indexes)
+    for number, index in enumerate(indexes):
         with suppress(DataCorrupt), index.read() as transaction:
             epochs[number] = index.owned(transaction).epoch
-    return min(epochs)
+    return min(epochs, default=0)

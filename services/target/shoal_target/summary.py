@@ -54,7 +54,7 @@ async def usage_of(engine: Engine, bucket_id: BucketId, prefix: str, report: Pro
 def disks_of(engine: Engine) -> Mapping[str, int]:
     """Bytes of each filesystem, by a name that all targets of the host give to it. Blocks."""
     disks = {}
-    for folder in engine.mountpaths.all:
+    for folder in engine.mountpaths.available():
         found = os.statvfs(folder.path)
         disks[f"{host_id()}/{folder.path.stat().st_dev}"] = found.f_blocks * found.f_frsize
     return disks

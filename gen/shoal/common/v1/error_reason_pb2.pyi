@@ -86,6 +86,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A part named at the end of a multipart upload is not there, or is another. INVALID_ARGUMENT. Example metadata: {"part": "3"}."""
     ERROR_REASON_UPLOAD_NOT_FOUND: _ErrorReason.ValueType  # 31
     """No such multipart upload, or it is complete or aborted. NOT_FOUND."""
+    ERROR_REASON_MOUNTPATH_UNAVAILABLE: _ErrorReason.ValueType  # 32
+    """The disk that has what was asked for is disabled or has failed; what lies on others is served. UNAVAILABLE.
+    Example metadata: {"mountpath": "mp2", "target": "t1", "state": "failed"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """`ErrorInfo.reason` is the name of one of these values without its `ERROR_REASON_` prefix; `ErrorInfo.domain` is `shoal`."""
@@ -154,4 +158,8 @@ ERROR_REASON_INVALID_PART: ErrorReason.ValueType  # 30
 """A part named at the end of a multipart upload is not there, or is another. INVALID_ARGUMENT. Example metadata: {"part": "3"}."""
 ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 31
 """No such multipart upload, or it is complete or aborted. NOT_FOUND."""
+ERROR_REASON_MOUNTPATH_UNAVAILABLE: ErrorReason.ValueType  # 32
+"""The disk that has what was asked for is disabled or has failed; what lies on others is served. UNAVAILABLE.
+Example metadata: {"mountpath": "mp2", "target": "t1", "state": "failed"}.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
