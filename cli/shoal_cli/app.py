@@ -17,6 +17,7 @@ from shoal_cli import (
     environment,
     fsck,
     jobs,
+    mountpaths,
     objects,
     status,
     up,
@@ -36,6 +37,7 @@ MODULES: tuple[ModuleType, ...] = (
     archives,
     fsck,
     jobs,
+    mountpaths,
     certificates,
     configuration,
 )

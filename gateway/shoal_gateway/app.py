@@ -32,6 +32,7 @@ from shoal_gateway.rest.batch import PREFIX as BATCH_PREFIX, BatchRoutes
 from shoal_gateway.rest.buckets import add_bucket_routes
 from shoal_gateway.rest.cluster import add_cluster_routes
 from shoal_gateway.rest.errors import answer_to
+from shoal_gateway.rest.mountpaths import add_mountpath_routes
 from shoal_gateway.rest.nodes import add_node_routes
 from shoal_gateway.rest.objects import PREFIX as OBJECT_PREFIX, ObjectRoutes
 from shoal_gateway.s3.face import S3Face, is_s3, s3_failure
@@ -202,6 +203,7 @@ def add_routes(router: APIRouter, parts: Parts, archives: Archives) -> None:
     add_cluster_routes(router, parts)
     add_node_routes(router, parts)
     add_administration_routes(router, parts)
+    add_mountpath_routes(router, parts)
     add_documentation_routes(router)
 
 

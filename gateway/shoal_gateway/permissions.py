@@ -21,6 +21,7 @@ DAEMON = "/v1/daemon"
 CLUSTER = "/v1/cluster"
 SET_CONFIG = "/v1/cluster/set-config"
 REVERSE = "/v1/reverse/daemon"
+MOUNTPATHS = "/v1/reverse/daemon/mountpaths"
 HEALTH = "/v1/health"
 METRICS = "/-/metrics"
 BATCH = "/v1/ml/moss"
@@ -106,6 +107,8 @@ ROUTE_PERMISSIONS: Mapping[Route, Permission] = {
         for action in ("start-maintenance", "stop-maintenance", "rotate-logs", "set-config", "reset-config")
     },
     Route("PUT", SET_CONFIG): Permission.ADMIN,
+    Route("POST", MOUNTPATHS, "enable-mp"): Permission.ADMIN,
+    Route("POST", MOUNTPATHS, "disable-mp"): Permission.ADMIN,
     Route("GET", HEALTH): Permission(0),
     Route("GET", METRICS): Permission.SHOW_CLUSTER,
     Route("GET", BATCH): Permission.GET,
@@ -146,6 +149,10 @@ NOT_BUILT: Mapping[Route, Permission] = {
     **{
         Route("GET", CLUSTER, what): Permission.SHOW_CLUSTER
         for what in ("getxstats",)
+    },
+    **{
+        Route("POST", MOUNTPATHS, action): Permission.ADMIN
+        for action in ("rescan-mp", "fshc-mp")
     },
 }  # fmt: skip
 """Known to AIStore's clients, not built here yet."""

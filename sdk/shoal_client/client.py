@@ -33,6 +33,7 @@ from shoal_client.bucket import BucketClient
 from shoal_client.cluster import FollowedClusterMap, proxy_is_control_plane
 from shoal_client.jobs import JobsClient
 from shoal_client.lanes import Lane
+from shoal_client.mountpaths import MountpathsClient
 from shoal_core import messages
 from shoal_core.certificates import TlsFiles
 from shoal_core.cluster_map import ClusterMap, Member
@@ -76,6 +77,7 @@ class ShoalClient:
         channel = self._channels.get(self._address)
         self._buckets = BucketServiceStub(channel)
         self._jobs = JobsClient(channel, peer=self._peer)
+        self._mountpaths = MountpathsClient(channel, peer=self._peer)
         self._cluster = FollowedClusterMap(channel, peer=self._peer)
         try:
             await self._cluster.start()
@@ -105,6 +107,11 @@ class ShoalClient:
     def jobs(self) -> JobsClient:
         """What works in the background: purges of removed buckets, scrubs, rechunks."""
         return self._jobs
+
+    @property
+    def mountpaths(self) -> MountpathsClient:
+        """The disks of targets, for operators."""
+        return self._mountpaths
 
     @property
     def objects(self) -> MultipartStore:

@@ -117,7 +117,8 @@ class NodeRoutes:
 
     @documented(Documentation("List the mountpaths of a target.", headers=WHICH, answer="JSON."))
     async def mountpaths(self, call: Call, _message: ActionMessage) -> Response:
-        return json_answer(shown_mountpaths(self._asked_for(call)))
+        member = self._asked_for(call)
+        return json_answer(shown_mountpaths(member, await self._status_of(member)))
 
     @documented(Documentation("List the names of counters.", headers=WHICH, answer="JSON: kinds by name."))
     async def metric_names(self, call: Call, _message: ActionMessage) -> Response:
@@ -194,8 +195,10 @@ class NodeRoutes:
 
     @documented(Documentation("List the mountpaths of every target.", answer="JSON, by target."))
     async def all_mountpaths(self, _call: Call, _message: ActionMessage) -> Response:
-        targets = self._parts.cluster_map().targets
-        return json_answer({"targets": {member.id: shown_mountpaths(member) for member in targets}})
+        targets = await self._targets()
+        return json_answer(
+            {"targets": {member.id: shown_mountpaths(member, status) for member, status in targets}}
+        )
 
     async def _proxies(self) -> list[tuple[Member, NodeStatus | None]]:
         members = self._parts.cluster_map().members

@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 
 import xxhash
 
+from shoal.cluster.v1.mountpath_pb2 import MOUNTPATH_STATE_DISABLED, MOUNTPATH_STATE_FAILED
 from shoal.node.v1.node_pb2 import MountpathStatus, NodeStatus
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole, MemberState
 from shoal_gateway.call import Call
 from shoal_gateway.rest.bucket_properties import Json
 
+NOT_USED = (MOUNTPATH_STATE_DISABLED, MOUNTPATH_STATE_FAILED)
 DIGEST_SEED = 1103515245
 SERVED_API_VERSION = "5.0"
 """The version of AIStore whose API this is; the official CLI refuses to talk to another major version."""
@@ -160,5 +162,12 @@ def shown_disk(disk: MountpathStatus, percent: int) -> Json:
     }
 
 
-def shown_mountpaths(member: Member) -> dict[str, Json]:
-    return {"available": [each.path for each in member.mountpaths], "waiting_dd": [], "disabled": []}
+def shown_mountpaths(member: Member, status: NodeStatus | None) -> dict[str, Json]:
+    """AIStore knows no failed ones, which are `disabled` too; all are available on a target that does not answer."""
+    away = {each.path for each in status.mountpaths if each.state in NOT_USED} if status else set()
+    paths = [each.path for each in member.mountpaths]
+    return {
+        "available": [path for path in paths if path not in away],
+        "waiting_dd": [],
+        "disabled": [path for path in paths if path in away],
+    }

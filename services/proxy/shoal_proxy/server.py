@@ -9,6 +9,7 @@ import grpc.aio
 from shoal.batch.v1.batch_pb2_grpc import add_BatchServiceServicer_to_server
 from shoal.bucket.v1.bucket_pb2_grpc import add_BucketServiceServicer_to_server
 from shoal.cluster.v1.cluster_pb2_grpc import add_ClusterServiceServicer_to_server
+from shoal.cluster.v1.mountpath_pb2_grpc import add_MountpathServiceServicer_to_server
 from shoal.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
 from shoal.object.v1.object_pb2_grpc import add_ObjectServiceServicer_to_server
 from shoal.object.v1.upload_pb2_grpc import add_UploadServiceServicer_to_server
@@ -28,6 +29,7 @@ from shoal_core.upload_service import UploadServicer
 from shoal_proxy.bucket_service import BucketServicer
 from shoal_proxy.cluster_service import ClusterServicer
 from shoal_proxy.job_service import JobServicer
+from shoal_proxy.mountpath_service import MountpathServicer
 from shoal_proxy.object_jobs import ObjectJobs
 from shoal_proxy.observers import Observers
 
@@ -48,6 +50,7 @@ def services(
     buckets = BucketServicer(registry, node.buckets, settings, observers)
     of_objects = ObjectJobs(node.etcd, JobBoard(node.etcd), node.view, node.buckets, registry, observers)
     jobs = JobServicer(of_objects)
+    mountpaths = MountpathServicer(node.view, channels)
     objects = ObjectServicer(store, node.buckets)
     uploads = UploadServicer(store, node.buckets)
     batches = BatchServicer(BatchReader(store, Archives(store), elsewhere=elsewhere), node.buckets)
@@ -56,6 +59,7 @@ def services(
         add_ClusterServiceServicer_to_server(cluster, server)
         add_BucketServiceServicer_to_server(buckets, server)
         add_JobServiceServicer_to_server(jobs, server)
+        add_MountpathServiceServicer_to_server(mountpaths, server)
         add_ObjectServiceServicer_to_server(objects, server)
         add_UploadServiceServicer_to_server(uploads, server)
         add_BatchServiceServicer_to_server(batches, server)

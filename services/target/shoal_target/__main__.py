@@ -27,6 +27,7 @@ from shoal_target.config import TargetConfiguration
 from shoal_target.descriptor_socket import DescriptorSocket
 from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mountpaths
 from shoal_target.job_runner import JobRunner, Work
+from shoal_target.node_disks import EngineDisks
 from shoal_target.object_jobs import Cluster, copy_with, delete_with
 from shoal_target.others import Others
 from shoal_target.ownership import Ownership
@@ -83,7 +84,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         socket = f"unix:{config.unix_socket}"
         servers.listen(Listener.LOCAL_SOCKET, socket, [objects, commits])
         public = servers.listen(Listener.PUBLIC, config.public_address, [objects])
-        status = node_service(lambda: ownership.state, list(folders.values()), engine.counters)
+        status = node_service(lambda: ownership.state, EngineDisks(engine), engine.counters)
         internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects, status])
         me = myself(config, public_address=public, internal_address=internal)
         membership = await stack.enter_async_context(node.member(me, lease_seconds=config.lease_seconds))

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from shoal.cluster.v1 import cluster_pb2 as shoal_dot_cluster_dot_v1_dot_cluster__pb2
+from shoal.cluster.v1 import mountpath_pb2 as shoal_dot_cluster_dot_v1_dot_mountpath__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18shoal/node/v1/node.proto\x12\rshoal.node.v1\x1a\x1eshoal/cluster/v1/cluster.proto\"\x16\n\x14GetNodeStatusRequest\"B\n\x15GetNodeStatusResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.shoal.node.v1.NodeStatus\"\xed\x02\n\nNodeStatus\x12\x11\n\tuptime_ns\x18\x01 \x01(\x03\x12\x16\n\x0eresident_bytes\x18\x02 \x01(\x03\x12\x19\n\x11processor_percent\x18\x03 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\x1e\n\x16memory_available_bytes\x18\x05 \x01(\x03\x12\x15\n\rload_averages\x18\x06 \x03(\x01\x12\x32\n\nmountpaths\x18\x07 \x03(\x0b\x32\x1e.shoal.node.v1.MountpathStatus\x12\x39\n\x08\x63ounters\x18\x08 \x03(\x0b\x32\'.shoal.node.v1.NodeStatus.CountersEntry\x12,\n\x05state\x18\t \x01(\x0e\x32\x1d.shoal.cluster.v1.MemberState\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"p\n\x0fMountpathStatus\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x61vailable_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x12\n\nfilesystem\x18\x05 \x01(\t\"D\n\x12ReadNodeLogRequest\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0f\n\x07\x61rchive\x18\x03 \x01(\x08\"#\n\x13ReadNodeLogResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x16\n\x14RotateNodeLogRequest\"\x17\n\x15RotateNodeLogResponse2\x9d\x02\n\x0bNodeService\x12Z\n\rGetNodeStatus\x12#.shoal.node.v1.GetNodeStatusRequest\x1a$.shoal.node.v1.GetNodeStatusResponse\x12V\n\x0bReadNodeLog\x12!.shoal.node.v1.ReadNodeLogRequest\x1a\".shoal.node.v1.ReadNodeLogResponse0\x01\x12Z\n\rRotateNodeLog\x12#.shoal.node.v1.RotateNodeLogRequest\x1a$.shoal.node.v1.RotateNodeLogResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18shoal/node/v1/node.proto\x12\rshoal.node.v1\x1a\x1eshoal/cluster/v1/cluster.proto\x1a shoal/cluster/v1/mountpath.proto\"\x16\n\x14GetNodeStatusRequest\"B\n\x15GetNodeStatusResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.shoal.node.v1.NodeStatus\"\xed\x02\n\nNodeStatus\x12\x11\n\tuptime_ns\x18\x01 \x01(\x03\x12\x16\n\x0eresident_bytes\x18\x02 \x01(\x03\x12\x19\n\x11processor_percent\x18\x03 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\x1e\n\x16memory_available_bytes\x18\x05 \x01(\x03\x12\x15\n\rload_averages\x18\x06 \x03(\x01\x12\x32\n\nmountpaths\x18\x07 \x03(\x0b\x32\x1e.shoal.node.v1.MountpathStatus\x12\x39\n\x08\x63ounters\x18\x08 \x03(\x0b\x32\'.shoal.node.v1.NodeStatus.CountersEntry\x12,\n\x05state\x18\t \x01(\x0e\x32\x1d.shoal.cluster.v1.MemberState\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xcf\x01\n\x0fMountpathStatus\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x61vailable_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x12\n\nfilesystem\x18\x05 \x01(\t\x12\n\n\x02id\x18\x06 \x01(\t\x12/\n\x05state\x18\x07 \x01(\x0e\x32 .shoal.cluster.v1.MountpathState\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x10\n\x08since_ns\x18\t \x01(\x03\"b\n\x1cSetNodeMountpathStateRequest\x12\x11\n\tmountpath\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .shoal.cluster.v1.MountpathState\"R\n\x1dSetNodeMountpathStateResponse\x12\x31\n\tmountpath\x18\x01 \x01(\x0b\x32\x1e.shoal.node.v1.MountpathStatus\"D\n\x12ReadNodeLogRequest\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0f\n\x07\x61rchive\x18\x03 \x01(\x08\"#\n\x13ReadNodeLogResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x16\n\x14RotateNodeLogRequest\"\x17\n\x15RotateNodeLogResponse2\x91\x03\n\x0bNodeService\x12Z\n\rGetNodeStatus\x12#.shoal.node.v1.GetNodeStatusRequest\x1a$.shoal.node.v1.GetNodeStatusResponse\x12V\n\x0bReadNodeLog\x12!.shoal.node.v1.ReadNodeLogRequest\x1a\".shoal.node.v1.ReadNodeLogResponse0\x01\x12Z\n\rRotateNodeLog\x12#.shoal.node.v1.RotateNodeLogRequest\x1a$.shoal.node.v1.RotateNodeLogResponse\x12r\n\x15SetNodeMountpathState\x12+.shoal.node.v1.SetNodeMountpathStateRequest\x1a,.shoal.node.v1.SetNodeMountpathStateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,24 +35,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NODESTATUS_COUNTERSENTRY']._loaded_options = None
   _globals['_NODESTATUS_COUNTERSENTRY']._serialized_options = b'8\001'
-  _globals['_GETNODESTATUSREQUEST']._serialized_start=75
-  _globals['_GETNODESTATUSREQUEST']._serialized_end=97
-  _globals['_GETNODESTATUSRESPONSE']._serialized_start=99
-  _globals['_GETNODESTATUSRESPONSE']._serialized_end=165
-  _globals['_NODESTATUS']._serialized_start=168
-  _globals['_NODESTATUS']._serialized_end=533
-  _globals['_NODESTATUS_COUNTERSENTRY']._serialized_start=486
-  _globals['_NODESTATUS_COUNTERSENTRY']._serialized_end=533
-  _globals['_MOUNTPATHSTATUS']._serialized_start=535
-  _globals['_MOUNTPATHSTATUS']._serialized_end=647
-  _globals['_READNODELOGREQUEST']._serialized_start=649
-  _globals['_READNODELOGREQUEST']._serialized_end=717
-  _globals['_READNODELOGRESPONSE']._serialized_start=719
-  _globals['_READNODELOGRESPONSE']._serialized_end=754
-  _globals['_ROTATENODELOGREQUEST']._serialized_start=756
-  _globals['_ROTATENODELOGREQUEST']._serialized_end=778
-  _globals['_ROTATENODELOGRESPONSE']._serialized_start=780
-  _globals['_ROTATENODELOGRESPONSE']._serialized_end=803
-  _globals['_NODESERVICE']._serialized_start=806
-  _globals['_NODESERVICE']._serialized_end=1091
+  _globals['_GETNODESTATUSREQUEST']._serialized_start=109
+  _globals['_GETNODESTATUSREQUEST']._serialized_end=131
+  _globals['_GETNODESTATUSRESPONSE']._serialized_start=133
+  _globals['_GETNODESTATUSRESPONSE']._serialized_end=199
+  _globals['_NODESTATUS']._serialized_start=202
+  _globals['_NODESTATUS']._serialized_end=567
+  _globals['_NODESTATUS_COUNTERSENTRY']._serialized_start=520
+  _globals['_NODESTATUS_COUNTERSENTRY']._serialized_end=567
+  _globals['_MOUNTPATHSTATUS']._serialized_start=570
+  _globals['_MOUNTPATHSTATUS']._serialized_end=777
+  _globals['_SETNODEMOUNTPATHSTATEREQUEST']._serialized_start=779
+  _globals['_SETNODEMOUNTPATHSTATEREQUEST']._serialized_end=877
+  _globals['_SETNODEMOUNTPATHSTATERESPONSE']._serialized_start=879
+  _globals['_SETNODEMOUNTPATHSTATERESPONSE']._serialized_end=961
+  _globals['_READNODELOGREQUEST']._serialized_start=963
+  _globals['_READNODELOGREQUEST']._serialized_end=1031
+  _globals['_READNODELOGRESPONSE']._serialized_start=1033
+  _globals['_READNODELOGRESPONSE']._serialized_end=1068
+  _globals['_ROTATENODELOGREQUEST']._serialized_start=1070
+  _globals['_ROTATENODELOGREQUEST']._serialized_end=1092
+  _globals['_ROTATENODELOGRESPONSE']._serialized_start=1094
+  _globals['_ROTATENODELOGRESPONSE']._serialized_end=1117
+  _globals['_NODESERVICE']._serialized_start=1120
+  _globals['_NODESERVICE']._serialized_end=1521
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from shoal.cluster.v1 import cluster_pb2 as _cluster_pb2
+from shoal.cluster.v1 import mountpath_pb2 as _mountpath_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -151,6 +152,10 @@ class MountpathStatus(_message.Message):
     AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     FILESYSTEM_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_NS_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Its folder."""
     used_bytes: _builtins.int
@@ -161,6 +166,14 @@ class MountpathStatus(_message.Message):
     """What is mounted there, such as `/dev/sda1`; empty when that is not known."""
     filesystem: _builtins.str
     """Its type, such as `ext4`; empty when that is not known."""
+    id: _builtins.str
+    """Its id, for example `mp1`."""
+    state: _mountpath_pb2.MountpathState.ValueType
+    """Whether it is used."""
+    reason: _builtins.str
+    """Why it is not available."""
+    since_ns: _builtins.int
+    """Since when, in nanoseconds since 1970; 0 when it has always been so."""
     def __init__(
         self,
         *,
@@ -169,14 +182,68 @@ class MountpathStatus(_message.Message):
         available_bytes: _builtins.int = ...,
         device: _builtins.str = ...,
         filesystem: _builtins.str = ...,
+        id: _builtins.str = ...,
+        state: _mountpath_pb2.MountpathState.ValueType = ...,
+        reason: _builtins.str = ...,
+        since_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_bytes", b"available_bytes", "device", b"device", "filesystem", b"filesystem", "path", b"path", "used_bytes", b"used_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_bytes", b"available_bytes", "device", b"device", "filesystem", b"filesystem", "id", b"id", "path", b"path", "reason", b"reason", "since_ns", b"since_ns", "state", b"state", "used_bytes", b"used_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MountpathStatus: _TypeAlias = MountpathStatus  # noqa: Y015
+
+@_typing.final
+class SetNodeMountpathStateRequest(_message.Message):
+    """Asks for another state of a disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOUNTPATH_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    mountpath: _builtins.str
+    """The id of the disk."""
+    state: _mountpath_pb2.MountpathState.ValueType
+    """Available or disabled."""
+    def __init__(
+        self,
+        *,
+        mountpath: _builtins.str = ...,
+        state: _mountpath_pb2.MountpathState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mountpath", b"mountpath", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNodeMountpathStateRequest: _TypeAlias = SetNodeMountpathStateRequest  # noqa: Y015
+
+@_typing.final
+class SetNodeMountpathStateResponse(_message.Message):
+    """Carries the disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOUNTPATH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def mountpath(self) -> Global___MountpathStatus:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        mountpath: Global___MountpathStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mountpath", b"mountpath"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mountpath", b"mountpath"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNodeMountpathStateResponse: _TypeAlias = SetNodeMountpathStateResponse  # noqa: Y015
 
 @_typing.final
 class ReadNodeLogRequest(_message.Message):

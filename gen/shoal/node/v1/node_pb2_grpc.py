@@ -50,6 +50,11 @@ class NodeServiceStub:
                 request_serializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogRequest.SerializeToString,
                 response_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogResponse.FromString,
                 _registered_method=True)
+        self.SetNodeMountpathState = channel.unary_unary(
+                '/shoal.node.v1.NodeService/SetNodeMountpathState',
+                request_serializer=shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateRequest.SerializeToString,
+                response_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServiceServicer:
@@ -77,6 +82,14 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetNodeMountpathState(self, request, context):
+        """Disable one of the target's disks, or try it and make it available. Fails with NOT_FOUND, and UNAVAILABLE when the
+        disk is not fit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.RotateNodeLog,
                     request_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogRequest.FromString,
                     response_serializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogResponse.SerializeToString,
+            ),
+            'SetNodeMountpathState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetNodeMountpathState,
+                    request_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateRequest.FromString,
+                    response_serializer=shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class NodeService:
             '/shoal.node.v1.NodeService/RotateNodeLog',
             shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogRequest.SerializeToString,
             shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetNodeMountpathState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.node.v1.NodeService/SetNodeMountpathState',
+            shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateRequest.SerializeToString,
+            shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

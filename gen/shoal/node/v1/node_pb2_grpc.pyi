@@ -22,6 +22,10 @@ class NodeServiceStub:
     """Send the process's log. Fails with NOT_FOUND when it does not write to a file."""
     RotateNodeLog: _aio.UnaryUnaryMultiCallable[_node_pb2.RotateNodeLogRequest, _node_pb2.RotateNodeLogResponse]
     """Begin a new log file; the current one becomes the older one. Fails with NOT_FOUND when it does not write to a file."""
+    SetNodeMountpathState: _aio.UnaryUnaryMultiCallable[_node_pb2.SetNodeMountpathStateRequest, _node_pb2.SetNodeMountpathStateResponse]
+    """Disable one of the target's disks, or try it and make it available. Fails with NOT_FOUND, and UNAVAILABLE when the
+    disk is not fit.
+    """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by proxies and targets, on their internal listeners alone."""
@@ -49,5 +53,15 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_node_pb2.RotateNodeLogRequest, _abc.Awaitable[_node_pb2.RotateNodeLogResponse]],
     ) -> _abc.Awaitable[_node_pb2.RotateNodeLogResponse]:
         """Begin a new log file; the current one becomes the older one. Fails with NOT_FOUND when it does not write to a file."""
+
+    @_abc_1.abstractmethod
+    def SetNodeMountpathState(
+        self,
+        request: _node_pb2.SetNodeMountpathStateRequest,
+        context: _aio.ServicerContext[_node_pb2.SetNodeMountpathStateRequest, _abc.Awaitable[_node_pb2.SetNodeMountpathStateResponse]],
+    ) -> _abc.Awaitable[_node_pb2.SetNodeMountpathStateResponse]:
+        """Disable one of the target's disks, or try it and make it available. Fails with NOT_FOUND, and UNAVAILABLE when the
+        disk is not fit.
+        """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _aio.Server) -> None: ...
