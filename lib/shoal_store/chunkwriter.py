@@ -28,7 +28,7 @@ class ChunkWriter:
         self.file_id = secrets.token_bytes(16)
         self.path = chunk_path(folder.path, self.file_id)
         self.length = 0
-        self._mountpath_id = folder.id
+        self.mountpath_id = folder.id
         self._position = position
         self._synced = synced
         self._begun = 0
@@ -67,7 +67,7 @@ class ChunkWriter:
         write_all(self._file, memoryview(encode_footer(footer)))
         put_in_place(self._file, self._temporary, self.path, what="chunk", synced=synced)
         self._file = None
-        return ChunkPlace(self._mountpath_id, self.file_id, self.length, footer.blocks_checksum)
+        return ChunkPlace(self.mountpath_id, self.file_id, self.length, footer.blocks_checksum)
 
     def abort(self) -> None:
         with suppress(OSError):

@@ -36,10 +36,16 @@ def link_chunks(
 
     Raises FileNotFoundError when the source was replaced meanwhile; CannotLink, OutOfSpace, Unavailable.
     """
-    places = tuple(link_chunk(mountpaths.path(chunk.mountpath), chunk, files) for chunk in chunks)
+    places = tuple(link_on(mountpaths, chunk, files) for chunk in chunks)
     if synced:
         sync_links(files)
     return places
+
+
+def link_on(mountpaths: Mountpaths, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace:
+    folder = mountpaths.path(chunk.mountpath)
+    with mountpaths.faults.watching(chunk.mountpath):
+        return link_chunk(folder, chunk, files)
 
 
 def link_chunk(folder: Path, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace:

@@ -14,6 +14,7 @@ from shoal_core.objects import BucketId, ObjectInfo
 from shoal_store.commit import Answer, Commit, Outcome
 from shoal_store.commit_thread import CommitThread
 from shoal_store.committer import Authority, IndexCommitter
+from shoal_store.disk_faults import DiskFaults, FaultLimits
 from shoal_store.durability import storage_error
 from shoal_store.identity import prepare_mountpath, read_identity
 from shoal_store.index import Index
@@ -30,6 +31,7 @@ from shoal_store.slots import OwnedSlots
 from shoal_store.writer import BodyWriter
 
 SWEEP_SECONDS = 5.0
+DEFAULT_LIMITS = FaultLimits()
 
 
 class OpenStore:
@@ -42,11 +44,15 @@ class OpenStore:
         target: str,
         writable: bool,
         board: StateBoard | None = None,
+        faults: DiskFaults | None = None,
     ) -> None:
         self.target = target
-        self.mountpaths = Mountpaths(folders, target=target, board=board)
+        self.mountpaths = Mountpaths(folders, target=target, board=board, faults=faults)
         self.indexes = Indexes(
-            self.mountpaths, lambda folder: Index(folder.id, folder.path, writable=writable)
+            self.mountpaths,
+            lambda folder: Index(
+                folder.id, folder.path, writable=writable, met=partial(self.mountpaths.faults.met, folder.id)
+            ),
         )
         self.indexes.available()
         self._temporary = TemporaryFolder(self.mountpaths)
@@ -69,8 +75,10 @@ class Engine(OpenStore):
         authority: Authority,
         states: MountpathStates,
         prepare: Prepare,
+        limits: FaultLimits,
     ) -> None:
-        super().__init__(folders, target=target, writable=True, board=states.board)
+        faults = DiskFaults(states.board, limits=limits, failed=states.fail)
+        super().__init__(folders, target=target, writable=True, board=states.board, faults=faults)
         self.states = states
         self._prepare = prepare
         self._changing = asyncio.Lock()
@@ -188,6 +196,7 @@ class Engine(OpenStore):
     async def sweep(self) -> None:
         """Remove, for ever, what gateways that died in the middle of a write have left. Run it as a task."""
         while True:
+            await asyncio.to_thread(self.states.take_from_board)
             for folder in self.mountpaths.available():
                 with suppress(OSError):  # of a disk that fails; its next write or read says so
                     await asyncio.to_thread(sweep_temporary, folder.path)
@@ -246,6 +255,7 @@ def open_engine(
     authority: Authority,
     states: MountpathStates | None = None,
     admit: Prepare | None = None,
+    limits: FaultLimits = DEFAULT_LIMITS,
 ) -> Engine:
     """Prepare the mountpaths that are available (made new where empty), sweep what dead processes left, open. Blocks.
 
@@ -264,7 +274,9 @@ def open_engine(
     ordered = [MountpathFolder(each, path) for each, path in folders.items()]
     prepare_all(ordered, states, prepare, target=target)
     try:
-        engine = Engine(ordered, target=target, authority=authority, states=states, prepare=prepare)
+        engine = Engine(
+            ordered, target=target, authority=authority, states=states, prepare=prepare, limits=limits
+        )
         states.keep_new()
         return engine
     except OSError as error:

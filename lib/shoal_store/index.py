@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -31,6 +31,8 @@ FORMAT = 1
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
 
 
+FAULTS = (lmdb.Error, lmdb.PanicError)
+"""LMDB has no class for an I/O error; after one in its meta page it takes no more writes, and says panic."""
 OUT_OF_SPACE = (lmdb.MapFullError, lmdb.DiskError)
 
 Table: TypeAlias = "lmdb._Database"
@@ -71,8 +73,18 @@ class Reading:
 class Index:
     """Use `read()` for a short look and never hold it across an await; `write()` only in the target's committer."""
 
-    def __init__(self, mountpath_id: str, path: Path, *, writable: bool, sync: bool = True) -> None:
+    def __init__(
+        self,
+        mountpath_id: str,
+        path: Path,
+        *,
+        writable: bool,
+        sync: bool = True,
+        met: Callable[[str], None] | None = None,
+    ) -> None:
+        """`met` hears of I/O errors of the disk."""
         self.mountpath_id = mountpath_id
+        self._met = met
         self.path = path
         if writable:
             allocate_lock_file(path / "index" / "lock.mdb", LOCK_HEAD_BYTES)
@@ -125,6 +137,8 @@ class Index:
                 raise OutOfSpace(
                     f"the index of {self.path} cannot grow ({error}): delete objects or add space"
                 ) from error
+            if self._met is not None and type(error) in FAULTS and not no_space:
+                self._met(str(error))
             raise Unavailable(
                 f"the index of {self.path} takes no writes ({error}): look at the disk", outcome="unknown"
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import time
 from collections.abc import Collection, Mapping
 from enum import StrEnum
@@ -13,6 +14,7 @@ import msgspec
 
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import ConfigurationError
+from shoal_core.telemetry import get_logger
 from shoal_store.durability import sync_data, sync_directory
 
 
@@ -29,7 +31,7 @@ STATES = tuple(MountpathState)
 
 class StateBoard:
     """A byte for each mountpath, in the order of their ids, in memory that processes may share through a file: a look
-    costs no system call, and what the target writes all of them see at once."""
+    costs no system call, and what one writes all of them see at once. A gateway writes nothing but FAILED."""
 
     def __init__(self, mountpath_ids: Collection[str], memory: mmap.mmap) -> None:
         self._places = {each: place for place, each in enumerate(sorted(mountpath_ids))}
@@ -55,10 +57,9 @@ class StateBoard:
     def shared(cls, mountpath_ids: Collection[str], path: Path) -> StateBoard:
         """For a gateway. Raises ConfigurationError where the target has made none for these mountpaths."""
         try:
-            with path.open("rb") as file:
+            with path.open("r+b") as file:
                 if os.fstat(file.fileno()).st_size == len(mountpath_ids):
-                    memory = mmap.mmap(file.fileno(), len(mountpath_ids), access=mmap.ACCESS_READ)
-                    return cls(mountpath_ids, memory)
+                    return cls(mountpath_ids, mmap.mmap(file.fileno(), len(mountpath_ids)))
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read ({error}): start the target first") from error
         raise ConfigurationError(f"{path} is of other mountpaths: start the target first")
@@ -95,6 +96,7 @@ class MountpathStates:
         made = StateBoard.private(mountpath_ids) if board is None else StateBoard.made(mountpath_ids, board)
         self.board = made
         self._file = file
+        self._lock = threading.Lock()
         self._kept = read_kept(file)
         self._now = {
             each: self._kept.get(each, KeptState(MountpathState.AVAILABLE)) for each in mountpath_ids
@@ -112,11 +114,26 @@ class MountpathStates:
     def set(self, mountpath_id: str, state: MountpathState, reason: str = "", *, kept: bool = True) -> None:
         """In force at once. Blocks. Raises OSError when it cannot be kept; `kept` False is for what every start
         finds out again."""
-        self._now[mountpath_id] = KeptState(state, reason, time.time_ns())
-        self.board.set(mountpath_id, state)
-        if kept:
-            self._kept[mountpath_id] = self._now[mountpath_id]
-            write_kept(self._file, self._kept)
+        with self._lock:
+            self._now[mountpath_id] = KeptState(state, reason, time.time_ns())
+            self.board.set(mountpath_id, state)
+            if kept:
+                self._kept[mountpath_id] = self._now[mountpath_id]
+                write_kept(self._file, self._kept)
+
+    def fail(self, mountpath_id: str, reason: str) -> None:
+        """As `set`, in the middle of a request, which has its own error to tell. Blocks."""
+        try:
+            self.set(mountpath_id, MountpathState.FAILED, reason)
+        except OSError as error:
+            get_logger().error("mountpath-states-not-kept", file=str(self._file), reason=str(error))
+
+    def take_from_board(self) -> None:
+        """What gateways of this host have found failed. Blocks."""
+        for mountpath_id, known in list(self._now.items()):
+            is_news = known.state is MountpathState.AVAILABLE
+            if is_news and self.board.of(mountpath_id) is MountpathState.FAILED:
+                self.fail(mountpath_id, "I/O errors in a gateway of this host, whose log has them")
 
     def keep_new(self) -> None:
         """Remember those that are there for the first time. Blocks. Raises OSError."""

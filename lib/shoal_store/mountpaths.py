@@ -16,6 +16,7 @@ import xxhash
 
 from shoal_core.errors import MountpathUnavailable
 from shoal_core.objects import BucketId
+from shoal_store.disk_faults import DiskFaults
 from shoal_store.durability import storage_error
 from shoal_store.mountpath_states import MountpathState, StateBoard
 
@@ -32,12 +33,18 @@ class Mountpaths:
     """All of them, whatever their states: a name must not move to another disk because its own is away."""
 
     def __init__(
-        self, folders: Iterable[MountpathFolder], *, target: str = "", board: StateBoard | None = None
+        self,
+        folders: Iterable[MountpathFolder],
+        *,
+        target: str = "",
+        board: StateBoard | None = None,
+        faults: DiskFaults | None = None,
     ) -> None:
         self.all: Sequence[MountpathFolder] = sorted(folders, key=lambda folder: folder.id)
         self._folders = {folder.id: folder for folder in self.all}
         self._target = target
         self._board = board or StateBoard.private(self._folders)
+        self.faults = faults or DiskFaults(self._board)
         self._paths = {folder.id: folder.path for folder in self.all}
         self._data = {folder.id: f"{folder.path}/data" for folder in self.all}
         self._encoded = [(folder.id, folder.id.encode()) for folder in self.all]

@@ -177,7 +177,9 @@ class StoreReader:
         """Adds to `parts`, which the caller closes. Blocks."""
         for chunk, offset, end in chunk_ranges(record.chunks, start, length):
             path = chunk_path(self._mountpaths.path(chunk.mountpath), chunk.file_id)
-            reader = ChunkReader(path, blocks_checksum=chunk.blocks_checksum)
-            parts.append(OpenPart(reader, chunk.file_id, offset, end))
+            watching = self._mountpaths.faults.watching(chunk.mountpath)
+            with watching:
+                reader = ChunkReader(path, blocks_checksum=chunk.blocks_checksum)
+            parts.append(OpenPart(reader, chunk.file_id, offset, end, watching))
             if reader.footer.length != chunk.length:
                 raise DataCorrupt("a chunk file has another length than its record says: run `shoal fsck`")

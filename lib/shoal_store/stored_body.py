@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import FRAME_BYTES, ByteRange, ObjectInfo
 from shoal_store.chunkfile import ChunkReader
+from shoal_store.disk_faults import Watching
 from shoal_store.durability import storage_error
 from shoal_store.threads import in_thread
 from shoal_store.window import VerifiedWindow
@@ -22,6 +23,7 @@ class OpenPart:
     """By which its record names it; that in the footer is another one where the file is a link."""
     offset: int
     end: int
+    watching: Watching
 
 
 class StoredBody:
@@ -58,7 +60,8 @@ class StoredBody:
         block = offset // reader.footer.block_bytes
         known = self._window is not None and self._window.holds(file_id, block)
         try:
-            data = reader.read(offset, length, verify=not known)
+            with part.watching:
+                data = reader.read(offset, length, verify=not known)
         except OSError as error:
             raise storage_error(error, f"cannot read chunk file {file_id.hex()}") from error
         if len(data) != length:

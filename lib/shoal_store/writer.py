@@ -186,7 +186,8 @@ class BodyFiles:
             chunk = self._open_chunk()
             room = len(view) if self._chunk_bytes is None else self._chunk_bytes - chunk.length
             part, view = view[:room], view[room:]
-            chunk.write(part)
+            with self._mountpaths.faults.watching(chunk.mountpath_id):
+                chunk.write(part)
             self._size += len(part)
             if view:
                 self._finish_chunk("", "", "")
@@ -216,9 +217,10 @@ class BodyFiles:
     def _open_chunk(self) -> ChunkWriter:
         if self._chunk is None:
             folder = self._mountpaths.next_for_chunk()
-            self._chunk = ChunkWriter(
-                folder, self._temporary.path(folder.id), position=self._size, synced=self._synced
-            )
+            with self._mountpaths.faults.watching(folder.id):
+                self._chunk = ChunkWriter(
+                    folder, self._temporary.path(folder.id), position=self._size, synced=self._synced
+                )
         return self._chunk
 
     def _finish_chunk(self, etag: str, checksum_type: str, checksum_value: str) -> None:
@@ -234,7 +236,8 @@ class BodyFiles:
             checksum_value,
             time.time_ns(),
         )
-        self._places.append(self._chunk.finish(birth, upload=self._upload, synced=self._synced))
+        with self._mountpaths.faults.watching(self._chunk.mountpath_id):
+            self._places.append(self._chunk.finish(birth, upload=self._upload, synced=self._synced))
         self._finished.append(self._chunk.path)
         self._chunk = None
 
@@ -253,7 +256,8 @@ def put_manifest(
     key = key_of(bucket.id, encode_name(name))
     if is_hashed(key):
         record = record.named(name)
-    write_manifest(path, unfinished, key, record, synced=bucket.properties.durability == "fsync")
+    with mountpaths.faults.watching(first.mountpath):
+        write_manifest(path, unfinished, key, record, synced=bucket.properties.durability == "fsync")
 
 
 def chunk_bytes_of(properties: BucketProperties, size: int | None) -> int | None:

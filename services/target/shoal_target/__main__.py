@@ -20,6 +20,7 @@ from shoal_core.process import make_folder, ready_file, run_service
 from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
+from shoal_store.disk_faults import FaultLimits
 from shoal_store.mountpath_states import MountpathStates, states_file_of
 from shoal_target.archive_job import archive_with
 from shoal_target.authority import WriteAuthority
@@ -66,7 +67,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         )
         node = await stack.enter_async_context(opening)
         authority = WriteAuthority(node.buckets)
-        engine = opened(folders, locks, states, authority=authority)
+        limits = FaultLimits(config.disk_faults_max, config.disk_faults_window_seconds)
+        engine = opened(folders, locks, states, authority=authority, limits=limits)
         await engine.start()
         stack.push_async_callback(engine.stop)
 

@@ -58,6 +58,10 @@ class TargetConfiguration:
     """How many rows of the indexes a scrub verifies at most in a second."""
     rechunk_bytes_per_second: int = 64 << 20
     """How fast a rechunk rewrites objects at most."""
+    disk_faults_max: int = 3
+    """After so many I/O errors of a disk within `disk_faults_window_seconds`, it is left alone until it is enabled."""
+    disk_faults_window_seconds: int = 60
+    """How long an I/O error of a disk counts."""
     insecure_anonymous: bool = False
     """Serve users beyond loopback although there is no AuthN: whoever reaches `public_address` is an administrator."""
     log_level: str = "info"
@@ -72,7 +76,13 @@ class TargetConfiguration:
             raise ConfigurationError("two mountpaths have the same path: give each its own folder")
         if self.weight < 0:
             raise ConfigurationError(f"weight is {self.weight:g}: it must not be negative")
-        for name in ("scrub_bytes_per_second", "scrub_rows_per_second", "rechunk_bytes_per_second"):
+        for name in (
+            "scrub_bytes_per_second",
+            "scrub_rows_per_second",
+            "rechunk_bytes_per_second",
+            "disk_faults_max",
+            "disk_faults_window_seconds",
+        ):
             if (rate := getattr(self, name)) <= 0:
                 raise ConfigurationError(f"{name} is {rate}: it must be positive")
         if not 3 <= self.lease_seconds <= 600:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shoal_core.errors import ConfigurationError, OutOfSpace, Unavailable
 from shoal_store.committer import Authority
+from shoal_store.disk_faults import FaultLimits
 from shoal_store.engine import Engine, open_engine
 from shoal_store.identity import prepare_mountpath
 from shoal_store.mountpath_preparing import prepare_all, require_same_disk
@@ -73,7 +74,12 @@ def locked(mountpath: str, path: Path, *, cluster: str, target: str) -> int:
 
 
 def opened(
-    folders: Mapping[str, Path], locks: DiskLocks, states: MountpathStates, *, authority: Authority
+    folders: Mapping[str, Path],
+    locks: DiskLocks,
+    states: MountpathStates,
+    *,
+    authority: Authority,
+    limits: FaultLimits,
 ) -> Engine:
     """The engine on these mountpaths. Raises ConfigurationError, above all when a disk is full."""
     try:
@@ -84,6 +90,7 @@ def opened(
             authority=authority,
             states=states,
             admit=locks.take,
+            limits=limits,
         )
     except OSError as error:
         paths = ", ".join(str(path) for path in folders.values())

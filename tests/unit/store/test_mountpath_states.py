@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from shoal_core.errors import MountpathUnavailable, NotFound, Unavailable
 from shoal_core.objects import ListQuery
-from shoal_store.engine import Engine, open_engine
-from shoal_store.mountpath_states import MountpathState, MountpathStates, StateBoard
-from support.engines import BUCKET, Fence, get, mountpath_folders, put
-from support.stores import ALL_SLOTS, CLUSTER_ID
+from shoal_store.engine import Engine
+from shoal_store.mountpath_states import MountpathState, StateBoard
+from support.disk_engine import engine_on, mountpath_of
+from support.engines import BUCKET, get, mountpath_folders, put
 
 NAMES = [f"object-{number}" for number in range(24)]
 LARGE = b"bytes" * 40_000
-
-
-@asynccontextmanager
-async def engine_on(folder: Path) -> AsyncIterator[Engine]:
-    """Three mountpaths, whose states are kept, and shared with `reader_of`."""
-    folders = mountpath_folders(folder, 3)
-    states = MountpathStates(list(folders), file=folder / "kept.json", board=folder / "board")
-    engine = open_engine(folders, cluster=CLUSTER_ID, target="t1", authority=Fence(), states=states)
-    await asyncio.to_thread(engine.own, 1, ALL_SLOTS)
-    await engine.start()
-    try:
-        yield engine
-    finally:
-        await engine.stop()
-
-
-def mountpath_of(engine: Engine, name: str) -> str:
-    return engine.mountpaths.of_name(BUCKET.id, name.encode())
 
 
 async def refused_names(engine: Engine) -> set[str]:
