@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,3 +134,28 @@ def test_aistores_own_requests_disable_and_enable_a_mountpath(new_cluster: Calla
     assert order("enable-mp").status_code == 200
     assert shown()["disabled"] == []
     assert order("fshc-mp").status_code == 501
+
+
+def test_a_target_that_died_of_a_torn_index_comes_back_without_that_disk(
+    new_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = new_cluster(targets=1, local_reads=False)
+    Client(cluster.endpoint).bucket("disks").create()
+    names = [f"o-{number}" for number in range(120)]
+    for name in names:
+        requests.put(url(cluster, name), data=b"x" * 12_000, timeout=60).raise_for_status()
+    torn = next(path for path in cluster.mountpaths() if "mp1" in path.parts)
+    os.truncate(torn / "index" / "data.mdb", 64 << 10)
+
+    def is_left_out() -> bool:
+        for name in names:
+            answer = requests.get(url(cluster, name), timeout=60)
+            if "ErrMountpathUnavailable" in answer.text:
+                return "mountpath mp1 of target t1" in answer.text
+        return False
+
+    wait_until(is_left_out, 300, "the target is back without the torn disk")
+    assert cluster.restarts("t1") >= 1
+    assert len([name for name in names if got(cluster, name).ok]) > 0
+    states = {each["mountpath"]: each["state"] for each in answered(cluster, "ls", "t1")}
+    assert states == {"mp1": "failed", "mp2": "available"}

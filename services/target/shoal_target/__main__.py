@@ -20,8 +20,10 @@ from shoal_core.process import make_folder, ready_file, run_service
 from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
+from shoal_store.bus_errors import fail_unreadable
 from shoal_store.disk_faults import FaultLimits
 from shoal_store.mountpath_states import MountpathStates, states_file_of
+from shoal_store.mountpaths import MountpathFolder
 from shoal_target.archive_job import archive_with
 from shoal_target.authority import WriteAuthority
 from shoal_target.config import TargetConfiguration
@@ -56,6 +58,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         file=config.state_folder / "mountpaths.json",
         board=states_file_of(config.unix_socket),
     )
+    disks = [MountpathFolder(*each) for each in folders.items()]
+    await asyncio.to_thread(fail_unreadable, disks, states, config.state_folder / "fatal.txt")
     locks = take_mountpaths(folders, states, cluster=config.cluster_id, target=config.id)
 
     async with AsyncExitStack() as stack:
