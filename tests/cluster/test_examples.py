@@ -50,6 +50,7 @@ class Place:
             "target": "t1",
             "file": "start.js",
             "promote": str(cluster.promote_folder),
+            "mountpath": str(cluster.mountpaths()[0]),
         }
         (cluster.promote_folder / "file").write_bytes(b"content")
         if made:
@@ -69,6 +70,17 @@ class Place:
         url = f"{self.endpoint}/v1/objects/{self.names['bucket']}/{name}"
         requests.put(url, data=content, timeout=60).raise_for_status()
 
+    def order(self, action: str) -> None:
+        """Of the mountpath."""
+        message = {"action": action, "value": self.names["mountpath"]}
+        url = f"{self.endpoint}/v1/reverse/daemon/mountpaths"
+        requests.post(url, json=message, headers={"Ais-Node-Id": "t1"}, timeout=60).raise_for_status()
+
+    def disabled(self) -> list[str]:
+        url = f"{self.endpoint}/v1/reverse/daemon?what=mountpaths"
+        disabled: list[str] = requests.get(url, headers={"Ais-Node-Id": "t1"}, timeout=60).json()["disabled"]
+        return disabled
+
     def listed(self, which: str = "bucket") -> list[str]:
         """What a bucket holds; nothing for one that is not there."""
         answer = requests.get(f"{self.endpoint}/v1/buckets/{self.names[which]}", timeout=60)
@@ -77,6 +89,26 @@ class Place:
     def exists(self, which: str) -> bool:
         return requests.head(f"{self.endpoint}/v1/buckets/{self.names[which]}", timeout=60).ok
 
+
+def nothing(_: Place) -> None:
+    """For an example that needs none."""
+
+
+def start_job(place: Place) -> None:
+    place.post("cluster", {"action": "start", "value": {"Kind": "lru"}}, method="PUT")
+
+
+BEFORE: dict[str, Callable[[Place], None]] = {
+    "status": start_job,
+    "stop": start_job,
+    "enable-mp": lambda place: place.order("disable-mp"),
+}
+"""What an action's example needs to have something to do."""
+
+UNDO: dict[str, Callable[[Place], None]] = dict.fromkeys(
+    ("disable-mp", "enable-mp"), lambda place: place.order("enable-mp")
+)
+"""Because the cluster is shared; also when the example failed."""
 
 AFTER: dict[tuple[str, str], Callable[[Place], bool]] = {
     ("POST", "create-bck"): lambda place: place.exists("bucket"),
@@ -93,6 +125,8 @@ AFTER: dict[tuple[str, str], Callable[[Place], bool]] = {
         place.listed() == [*(each for each in OBJECTS if each != "p-1"), "renamed"]
     ),
     ("POST", "mpt-complete"): lambda place: "parts" in place.listed(),
+    ("POST", "disable-mp"): lambda place: place.disabled() == [place.names["mountpath"]],
+    ("POST", "enable-mp"): lambda place: place.disabled() == [],
 }
 """What is to be seen soon after an example of that method and action; without an action it is one of objects."""
 
@@ -108,16 +142,20 @@ def test_the_example_does_what_is_said(
     cluster: Cluster, operation: Operation, action: str, said: Documentation
 ) -> None:
     place = Place(cluster, made=action != "create-bck")
-    if action in ("status", "stop"):
-        place.post("cluster", {"action": "start", "value": {"Kind": "lru"}}, method="PUT")
-    command = example(operation, action, said, place.names)
+    try:
+        BEFORE.get(action, nothing)(place)
+        command = example(operation, action, said, place.names)
+        assert status_of(command, place) in said.statuses, command
+        seen = AFTER.get((operation.method, action))
+        if seen is not None and (action or operation.path == OBJECT):
+            wait_until(lambda: seen(place), 30, f"{command} has done what it says")
+    finally:
+        UNDO.get(action, nothing)(place)
+
+
+def status_of(command: str, place: Place) -> int:
     script = f"{command} --silent --show-error --output /dev/null --write-out '%{{http_code}}'"
-    done = subprocess.run(
-        ["bash", "-c", script], env={"AIS_ENDPOINT": place.endpoint, "PATH": "/usr/bin:/bin"}, capture_output=True,
-        text=True, timeout=60,
-    )  # fmt: skip
+    environment = {"AIS_ENDPOINT": place.endpoint, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{command}: {done.stderr}"
-    assert int(done.stdout) in said.statuses, command
-    seen = AFTER.get((operation.method, action))
-    if seen is not None and (action or operation.path == OBJECT):
-        wait_until(lambda: seen(place), 30, f"{command} has done what it says")
+    return int(done.stdout)

@@ -16,6 +16,7 @@ NAMES: Mapping[str, str] = {
     "target": "t1",
     "file": "start.js",
     "promote": "/data/incoming",
+    "mountpath": "/data/mp1",
 }
 """What stands for placeholders on the pages. `upload` is what `mpt-upload` answered."""
 NODE_HEADER = "Ais-Node-Id"

@@ -86,7 +86,10 @@ def action_lines(operation: Operation, action: str, said: Documentation) -> Iter
 
 
 def value_lines(model: type) -> Iterator[str]:
-    (_,), definitions = msgspec.json.schema_components([model])
+    (schema,), definitions = msgspec.json.schema_components([model])
+    if model.__name__ not in definitions:
+        yield from (f"`value`: {type_of(schema)}.", "")
+        return
     yield from ("| field | type | default |", "|---|---|---|")
     for name, field in definitions[model.__name__].get("properties", {}).items():
         default = msgspec.json.encode(field["default"]).decode() if "default" in field else NONE

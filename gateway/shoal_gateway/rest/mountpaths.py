@@ -41,8 +41,9 @@ class MountpathRoutes:
         Documentation(
             "Try a mountpath of a target, and use it again.",
             text="The value is its folder. 503 when a small file cannot be written, synced and read there.",
+            value=str,
             headers=WHICH,
-            answer="Nothing.",
+            example="{mountpath}",
         )
     )
     async def enable(self, call: Call, message: ActionMessage) -> Response:
@@ -52,8 +53,9 @@ class MountpathRoutes:
         Documentation(
             "Stop reading and writing a mountpath of a target.",
             text="The value is its folder. What lies there is answered 503 until it is enabled; all else is served.",
+            value=str,
             headers=WHICH,
-            answer="Nothing.",
+            example="{mountpath}",
         )
     )
     async def disable(self, call: Call, message: ActionMessage) -> Response:
