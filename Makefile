@@ -1,4 +1,4 @@
-.PHONY: up test test-faults soak-model test-torch test-fuzz test-stubs bench check lint
+.PHONY: up test test-faults soak soak-model test-torch test-fuzz test-stubs bench check lint
 
 up:            ## .venv, everything installed, a local cluster in the foreground
 	scripts/install
@@ -11,6 +11,10 @@ test:          ## install what the tests need and run them all
 test-faults:   ## what takes minutes because processes are killed in the middle of it
 	scripts/install dev
 	scripts/test tests/faults
+
+soak:          ## the same with new seeds until the contract's counts are reached; stop it at any time
+	scripts/install dev
+	scripts/soak
 
 soak-model:    ## the engine against the reference model, up to 300,000 steps in all; stop it at any time
 	scripts/install dev

@@ -8,8 +8,9 @@ import pytest
 
 from model.cluster_subject import ClusterMachine
 from model.tally import Tally
-from model.walks import SEED_BITS, walk
+from model.walks import walk
 from support.cluster import Cluster
+from support.report_lines import SEED_BITS
 
 pytestmark = pytest.mark.slow
 

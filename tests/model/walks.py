@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed as seeded, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from model.tally import Tally
-
-SEED_BITS = 32
+from support.report_lines import SEED_BITS
 
 
 def walk(
