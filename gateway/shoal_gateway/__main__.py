@@ -67,7 +67,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         )
         started = asyncio.Event()
         server = HttpServer(application, listener, on_started=started.set, fast_lane=config.fast_lane)
-        async with background(stopping(server, stop), redirecting.learn_key(node.etcd)):
+        async with background(stopping(server, stop), redirecting.learn_key(node.etcd), parts.load.follow()):
             running = asyncio.create_task(server.run_until_stopped())
             await started.wait()
             where = {"id": config.id, "address": f"{host}:{port}", "http_url": me.http_url}

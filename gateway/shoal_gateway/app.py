@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from shoal_archive.archives import Archives
 from shoal_core.access import Principal
-from shoal_core.errors import ShoalError, TooBusy
+from shoal_core.errors import ShoalError
+from shoal_core.load import Places
 from shoal_core.s3_keys import DEFAULT_REGION, AccessKeys
 from shoal_core.telemetry import get_logger, request_id
 from shoal_gateway.call import CALL_KEY, Call, call_of, parse_query
@@ -43,6 +44,17 @@ TAKE_BODY_KEY = "shoal.take_body"
 """Where our HTTP protocol puts a function that cuts the connection."""
 
 
+ALWAYS_ANSWERED = frozenset({b"/v1/health", b"/-/metrics"})
+"""A worker that is busy must not be taken for a dead one."""
+REQUEST_BYTES = 64 << 10
+ANSWER_BYTES = 2 << 20
+"""A piece that waits for the client, and the next one."""
+BODY_BYTES = 4 << 20
+BODY_COPIES = 3
+"""Of a piece of a body, which is received, hashed and written beside each other."""
+BATCH_BYTES = 10 << 20
+
+
 class GatewayApplication:
     """Everything that is answered on the HTTP port."""
 
@@ -67,11 +79,10 @@ class GatewayApplication:
         self.lane = FastLane(parts, guard, keys=keys, region=region)
         self.lane_tally = LaneTally()
         self.s3 = S3Face(parts, keys=keys, region=region)
-        self.json = JsonFace(parts.proxy)
+        self.json = JsonFace(parts.proxy, load=parts.load)
         self.rest = rest_application(parts, archives)
-        self._requests_max = requests_max
+        self.places = Places("http-requests", requests_max, load=parts.load, bytes_max=parts.load.share_bytes)
         self.idle_timeout_seconds = idle_timeout_seconds
-        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "uvicorn is configured without lifespan and websockets"
@@ -96,29 +107,35 @@ class GatewayApplication:
             count(surface, call.method, exchange.status, seconds=time.perf_counter() - began)
 
     async def _serve(self, call: Call, scope: Scope, exchange: Exchange, surface: str) -> None:
-        if not self.has_room:
-            raise TooBusy(f"this gateway worker serves {self._requests_max} requests already: repeat shortly")
-        self.enter()
+        if call.raw_path in ALWAYS_ANSWERED:
+            return await self._answer(call, scope, exchange, surface)
+        bytes_held = bytes_held_by(call, surface)
+        self.places.take(bytes_held, what="requests of this gateway worker")
+        IN_FLIGHT.inc()
         try:
-            if surface == "json":
-                call.principal = self._guard.authenticate(scope)
-                await self.json(call, scope, exchange)
-                return
-            if surface == "s3":
-                call.query = parse_query(call.raw_query)
-                self._guard.admit(scope)
-                await self.s3(call, scope, exchange)
-                return
-            call.principal = self._caller(call, scope)
-            if surface == "objects":
-                await self._objects(call, exchange)
-            elif surface == "batch":
-                await self._batches(call, exchange)
-            else:
-                scope[CALL_KEY] = call
-                await self.rest(scope, exchange.receive, exchange.send)
+            await self._answer(call, scope, exchange, surface)
         finally:
-            self.leave()
+            self.places.give_back(bytes_held)
+            IN_FLIGHT.dec()
+
+    async def _answer(self, call: Call, scope: Scope, exchange: Exchange, surface: str) -> None:
+        if surface == "json":
+            call.principal = self._guard.authenticate(scope)
+            await self.json(call, scope, exchange)
+            return
+        if surface == "s3":
+            call.query = parse_query(call.raw_query)
+            self._guard.admit(scope)
+            await self.s3(call, scope, exchange)
+            return
+        call.principal = self._caller(call, scope)
+        if surface == "objects":
+            await self._objects(call, exchange)
+        elif surface == "batch":
+            await self._batches(call, exchange)
+        else:
+            scope[CALL_KEY] = call
+            await self.rest(scope, exchange.receive, exchange.send)
 
     def _surface_meant(self, call: Call, scope: Scope) -> str:
         """A short path of AIStore's becomes the long one, for all who look at the request from now on."""
@@ -141,15 +158,15 @@ class GatewayApplication:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more request may be served."""
-        return self._running < self._requests_max
+        """Whether one more small request may be served."""
+        return self.places.has_room
 
     def enter(self) -> None:
-        self._running += 1
+        self.places.taken += 1
         IN_FLIGHT.inc()
 
     def leave(self) -> None:
-        self._running -= 1
+        self.places.taken -= 1
         IN_FLIGHT.dec()
 
     async def _fail(self, error: Exception, scope: Scope, exchange: Exchange, surface: str) -> None:
@@ -165,6 +182,18 @@ class GatewayApplication:
         if abort is None:
             raise error
         abort()
+
+
+def bytes_held_by(call: Call, surface: str) -> int:
+    """How much memory serving it takes at most, in the ordinary case, so that all together stay within a bound."""
+    if surface == "batch":
+        return BATCH_BYTES
+    if call.method == "GET":
+        return ANSWER_BYTES
+    length = call.headers.get("content-length", "0")
+    if "transfer-encoding" in call.headers or not length.isdigit():
+        return BODY_BYTES
+    return REQUEST_BYTES + min(BODY_BYTES, BODY_COPIES * int(length[:19]))
 
 
 def surface_of(raw_path: bytes) -> str:

@@ -20,7 +20,8 @@ import grpc.aio
 from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResponse, CommitResult
 from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceStub
 from shoal_core.error_table import from_status
-from shoal_core.errors import DeadlineExceeded, OwnerUnreachable, ShoalError, TooBusy
+from shoal_core.errors import DeadlineExceeded, OwnerUnreachable, ShoalError
+from shoal_core.load import Limit
 from shoal_core.objects import ObjectInfo
 from shoal_core.rpc import stream_metadata, translate_errors
 from shoal_core.telemetry import get_logger
@@ -61,6 +62,7 @@ class CommitStream:
     def __init__(self, channel: grpc.aio.Channel, *, target: str) -> None:
         self._stub = ChunkServiceStub(channel)
         self._target = target
+        self._limit = Limit("writes-pending", PENDING_MAX)
         self._sequences = itertools.count(1)
         self._pending: dict[int, Pending] = {}
         self._unsent: deque[Pending] = deque()
@@ -124,7 +126,9 @@ class CommitStream:
 
     def _require_room(self) -> None:
         if len(self._pending) >= PENDING_MAX:
-            raise TooBusy(f"{PENDING_MAX} writes wait for target {self._target} already: repeat shortly")
+            raise self._limit.refusal(
+                f"{PENDING_MAX} writes wait for target {self._target} already: repeat shortly"
+            )
 
     def _expire(self) -> None:
         """One timer for all commits: they came in the order in which they time out."""

@@ -12,7 +12,6 @@ from shoal_core.errors import (
     NotImplementedYet,
     OutOfSpace,
     ShoalError,
-    TooBusy,
     Unavailable,
 )
 from shoal_core.telemetry import get_logger
@@ -20,7 +19,8 @@ from shoal_gateway.call import Call
 from shoal_gateway.permissions import NOT_BUILT_PATHS
 from shoal_gateway.rest.errors import MethodNotAllowed
 
-LOGGED = (Unavailable, DataCorrupt, OutOfSpace, TooBusy)
+LOGGED = (Unavailable, DataCorrupt, OutOfSpace)
+"""Refusals of what is too much are counted and told of by `shoal_core.load`."""
 
 
 def failure_of(error: Exception, call: Call) -> ShoalError:

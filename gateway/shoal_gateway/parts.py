@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -13,6 +13,7 @@ from shoal_archive.batch import Elsewhere, nobody_else
 from shoal_core.access import Permission, Principal
 from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.errors import OwnerUnreachable
+from shoal_core.load import Load
 from shoal_core.multipart import MultipartStore
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
 from shoal_store.at_hand import LocalStore
@@ -87,5 +88,7 @@ class Parts:
     batches_elsewhere: Elsewhere = nobody_else
     """Streams of the items of a batch that other hosts have."""
     member_channel: MemberChannel = no_channel
+    load: Load = field(default_factory=Load)
+    """What this process may take on."""
     promote_folder: Path | None = None
     """As in `GatewayConfiguration`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grpc
 import grpc.aio
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -19,6 +20,8 @@ from shoal_core.telemetry import request_id
 DOMAIN = "shoal"
 DETAILS_KEY = "grpc-status-details-bin"
 REASON_PREFIX = "ERROR_REASON_"
+RETRY_AFTER_SECONDS = 1
+"""How long a caller should wait after an error that may be over then; all faces say the same."""
 # Trailing metadata is limited to 8 KiB by default, and the message travels twice, once percent-encoded.
 MESSAGE_BYTES_MAX = 1000
 METADATA_VALUE_BYTES_MAX = 256
@@ -100,6 +103,10 @@ def to_status(error: ShoalError, *, node: str = "") -> status_pb2.Status:
         info.metadata["node"] = node
     status = status_pb2.Status(code=code.value[0], message=shortened(error.message, MESSAGE_BYTES_MAX))
     status.details.add().Pack(info)
+    if reason == "TOO_BUSY" or code is Code.UNAVAILABLE:
+        status.details.add().Pack(
+            error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_SECONDS))
+        )
     return status
 
 

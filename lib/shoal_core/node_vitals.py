@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal_core.host import boottime_seconds
+from shoal_core.machine import memory_lines
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 START_TICKS_FIELD = 19
 """Of /proc/self/stat, behind the name."""
-KIBIBYTE = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,6 @@ def started_at() -> float:
     """Boot-time seconds."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     return int(fields[START_TICKS_FIELD]) / TICKS_PER_SECOND
-
-
-def memory_lines() -> dict[str, int]:
-    """Bytes by name."""
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    return {words[0].removesuffix(":"): int(words[1]) * KIBIBYTE for words in lines}
 
 
 def mounted() -> dict[str, tuple[str, str]]:

@@ -21,6 +21,7 @@ import grpc.aio
 from shoal_core.certificates import TlsFiles
 from shoal_core.error_table import from_rpc_error, has_answer
 from shoal_core.errors import ConfigurationError, OwnerUnreachable, ShoalError, Unavailable
+from shoal_core.load import Load
 from shoal_core.rpc_gate import (
     CONCURRENT_WATCHES_MAX,
     REQUEST_ID_KEY,
@@ -95,6 +96,7 @@ def build_server(
     insecure_anonymous: bool = False,
     unary_seconds_max: float = UNARY_SECONDS_MAX,
     concurrent_calls_max: int = CONCURRENT_CALLS_MAX,
+    load: Load | None = None,
 ) -> grpc.aio.Server:
     """A server for one listener. Each of `services` adds its handlers, as `add_...Servicer_to_server` does.
 
@@ -107,6 +109,7 @@ def build_server(
         insecure_anonymous=insecure_anonymous,
         unary_seconds_max=unary_seconds_max,
         concurrent_calls_max=concurrent_calls_max,
+        load=load or Load(),
     )
     server = grpc.aio.server(
         interceptors=[gate],

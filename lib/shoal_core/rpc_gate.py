@@ -31,10 +31,10 @@ from shoal_core.errors import (
     InvalidArgument,
     OutOfSpace,
     ShoalError,
-    TooBusy,
     Unauthenticated,
     Unavailable,
 )
+from shoal_core.load import Load, Places
 from shoal_core.telemetry import accepted_request_id, get_logger, request_id
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ else:
 
 REQUEST_ID_KEY = "shoal-request-id"
 CONCURRENT_WATCHES_MAX = 1000
+UNARY_BYTES = 256 << 10
+STREAM_BYTES = 2 << 20
+"""What a call may hold at most, in the ordinary case: of a stream a message that comes and one that is worked on."""
 WRITE_SECONDS_MAX = 60.0
 """How long a caller may take no message of a stream; then the call ends and frees what it holds."""
 LONG_LIVED = frozenset(
@@ -85,14 +88,16 @@ class Gate(grpc.aio.ServerInterceptor):
         insecure_anonymous: bool,
         unary_seconds_max: float,
         concurrent_calls_max: int,
+        load: Load,
     ) -> None:
         self.node = node
         self._cluster_id = cluster_id
         self._mode = mode
         self._insecure_anonymous = insecure_anonymous
         self._unary_seconds_max = unary_seconds_max
-        self._limits = {False: concurrent_calls_max, True: CONCURRENT_WATCHES_MAX}
-        self._active = {False: 0, True: 0}
+        self._calls = Places("rpc-calls", concurrent_calls_max, load=load, bytes_max=load.share_bytes)
+        # They hold next to nothing, and a gateway without its commit stream could finish no write.
+        self._watches = Places("rpc-watches", CONCURRENT_WATCHES_MAX, load=Load())
         self._handlers: dict[str, Handler] = {}
         self._log = get_logger()
 
@@ -120,18 +125,17 @@ class Gate(grpc.aio.ServerInterceptor):
             case Listener.INTERNAL:
                 return self._authenticated_node(context)
 
-    def enter(self, method: str) -> None:
+    def enter(self, method: str, bytes_held: int) -> None:
         """Count a call that begins, or refuse it. `leave` must follow."""
-        long_lived = method in LONG_LIVED
-        if self._active[long_lived] >= self._limits[long_lived]:
-            limit = self._limits[long_lived]
-            raise TooBusy(f"{self.node} serves {limit} calls already: repeat after a pause", limit=str(limit))
-        self._active[long_lived] += 1
+        self._places_of(method).take(bytes_held, what=f"calls of {self.node}")
         IN_FLIGHT.labels(method).inc()
 
-    def leave(self, method: str) -> None:
-        self._active[method in LONG_LIVED] -= 1
+    def leave(self, method: str, bytes_held: int) -> None:
+        self._places_of(method).give_back(bytes_held)
         IN_FLIGHT.labels(method).dec()
+
+    def _places_of(self, method: str) -> Places:
+        return self._watches if method in LONG_LIVED else self._calls
 
     def worded(self, error: Exception, method: str) -> ShoalError:
         """What the caller is told; logged here, once, if somebody should look at it."""
@@ -142,7 +146,7 @@ class Gate(grpc.aio.ServerInterceptor):
             return InternalError(f"internal error, request id {request_id.get()}: please report it")
         if isinstance(error, InternalError):
             self._log.error("internal-error", method=method, exc_info=error)
-        elif isinstance(error, Unavailable | DataCorrupt | OutOfSpace | TooBusy):
+        elif isinstance(error, Unavailable | DataCorrupt | OutOfSpace):
             self._log.warning("call-failed", method=method, kind=type(error).__name__, message=error.message)
         return error
 
@@ -164,7 +168,7 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
 
             async def stream_unary(requests: Any, context: Context) -> Any:
-                async with ServedCall(self, method, context):
+                async with ServedCall(self, method, context, bytes_held=STREAM_BYTES):
                     return await behaviour(requests, context)
 
             return grpc.stream_unary_rpc_method_handler(stream_unary, read, handler.response_serializer)
@@ -181,13 +185,13 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
 
             async def stream_stream(requests: Any, context: Context) -> None:
-                async with ServedCall(self, method, context):
+                async with ServedCall(self, method, context, bytes_held=STREAM_BYTES):
                     await write_all(behaviour(requests, context), context)
 
             return grpc.stream_stream_rpc_method_handler(stream_stream, read, write)
 
         async def unary_stream(request: bytes, context: Context) -> None:
-            async with ServedCall(self, method, context):
+            async with ServedCall(self, method, context, bytes_held=STREAM_BYTES):
                 await write_all(behaviour(read(request), context), context)
 
         return grpc.unary_stream_rpc_method_handler(unary_stream, None, write)
@@ -207,10 +211,11 @@ class Gate(grpc.aio.ServerInterceptor):
 class ServedCall:
     """One call from its arrival to its end: identity, permission, count, error, metrics."""
 
-    def __init__(self, gate: Gate, method: str, context: Context) -> None:
+    def __init__(self, gate: Gate, method: str, context: Context, *, bytes_held: int = UNARY_BYTES) -> None:
         self._gate = gate
         self._method = method
         self._context = context
+        self._bytes_held = bytes_held
         self._started = time.perf_counter()
         self._entered = False
 
@@ -222,7 +227,7 @@ class ServedCall:
             principal = self._gate.authenticate(self._context)
             _principal.set(principal)
             authorize_rpc(principal, self._method)
-            self._gate.enter(self._method)
+            self._gate.enter(self._method, self._bytes_held)
             self._entered = True
         except ShoalError as error:
             await self._fail(error)
@@ -252,7 +257,7 @@ class ServedCall:
     def _count(self, code: str) -> None:
         if self._entered:
             self._entered = False
-            self._gate.leave(self._method)
+            self._gate.leave(self._method, self._bytes_held)
         REQUESTS.labels(self._method, code).inc()
         if self._method not in LONG_LIVED:
             SECONDS.labels(self._method).observe(time.perf_counter() - self._started)

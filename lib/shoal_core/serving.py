@@ -11,6 +11,7 @@ import grpc.aio
 
 from shoal_core.certificates import TlsFiles
 from shoal_core.errors import ConfigurationError
+from shoal_core.load import Load
 from shoal_core.rpc import Listener, add_listener, build_server
 
 DRAIN_SECONDS_MAX = 5.0
@@ -23,13 +24,20 @@ class Servers:
     """One server for each listener. `stopping` is set first, so that endless streams can end themselves."""
 
     def __init__(
-        self, *, node: str, cluster_id: str, tls: TlsFiles, insecure_anonymous: bool = False
+        self,
+        *,
+        node: str,
+        cluster_id: str,
+        tls: TlsFiles,
+        insecure_anonymous: bool = False,
+        load: Load | None = None,
     ) -> None:
         self.stopping = asyncio.Event()
         self._node = node
         self._cluster_id = cluster_id
         self._tls = tls
         self._insecure_anonymous = insecure_anonymous
+        self._load = load
         self._servers: list[grpc.aio.Server] = []
 
     def listen(self, mode: Listener, address: str, services: Sequence[AddService]) -> str:
@@ -43,6 +51,7 @@ class Servers:
             mode=mode,
             services=services,
             insecure_anonymous=anonymous,
+            load=self._load,
         )
         bound = add_listener(server, address, tls=self._tls, mode=mode, insecure_anonymous=anonymous)
         self._servers.append(server)

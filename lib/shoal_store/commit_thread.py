@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from prometheus_client import Counter
 
-from shoal_core.errors import InternalError, TooBusy, Unavailable
+from shoal_core.errors import InternalError, Unavailable
+from shoal_core.load import Limit
 from shoal_store.commit import Answer, Commit
 from shoal_store.committer import IndexCommitter, Pending
 
@@ -33,6 +34,7 @@ class CommitThread:
         self._committers = committers
         self._pending: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"committer-{name}", daemon=True)
+        self._limit = Limit("commits-pending", PENDING_MAX)
         self._stopping = False
         self.rounds = 0
         """Begun so far."""
@@ -59,7 +61,9 @@ class CommitThread:
         if self._stopping:
             answer(Unavailable(f"{self._name} is stopping: repeat after a pause"))
         elif self._pending.qsize() >= PENDING_MAX:
-            answer(TooBusy(f"{self._name} has {PENDING_MAX} commits waiting: repeat after a pause"))
+            answer(
+                self._limit.refusal(f"{self._name} has {PENDING_MAX} commits waiting: repeat after a pause")
+            )
         else:
             self._pending.put(Pending(committer, commit, answer))
 

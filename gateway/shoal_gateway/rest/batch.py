@@ -16,6 +16,7 @@ from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader, Item
 from shoal_archive.formats import format_of_mime
 from shoal_core.errors import InvalidArgument
+from shoal_core.load import Places
 from shoal_core.names import PROVIDERS, checked_namespace, checked_object_name
 from shoal_core.objects import Bucket, BucketReference
 from shoal_gateway.call import Call, decode_once
@@ -71,7 +72,7 @@ class BatchRoutes:
 
     def __init__(self, parts: Parts, archives: Archives) -> None:
         self._parts = parts
-        self._running = 0
+        self._places = Places("batches", BATCHES_MAX, load=parts.load, kind=TooManyBatches)
         at_hand = ItemsAtHand(parts.local_store, archives.indexes)
         self._reader = BatchReader(
             parts.objects, archives, at_hand=at_hand.entry, elsewhere=parts.batches_elsewhere
@@ -80,13 +81,11 @@ class BatchRoutes:
     async def __call__(self, call: Call, exchange: Exchange) -> None:
         if call.method != "GET":
             raise MethodNotAllowed(f"{call.method} is not a method of batches; use GET", allow="GET")
-        if self._running >= BATCHES_MAX:
-            raise TooManyBatches(f"this gateway worker reads {BATCHES_MAX} batches already: repeat shortly")
-        self._running += 1
+        self._places.take(what="batches of this gateway worker")
         try:
             await self._answer(call, exchange)
         finally:
-            self._running -= 1
+            self._places.give_back()
 
     async def _answer(self, call: Call, exchange: Exchange) -> None:
         batch = await self._understood(call, await message_of(exchange))

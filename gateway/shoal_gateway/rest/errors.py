@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 from shoal_core import errors
+from shoal_core.error_table import RETRY_AFTER_SECONDS
 from shoal_core.errors import ShoalError
 from shoal_core.objects import BucketReference
 from shoal_gateway.call import Call
 
-RETRY_AFTER_SECONDS = 1
 HEADER_TEXT_MAX = 1024
 BODY_TEXT_MAX = 16384
 
@@ -149,7 +149,7 @@ def answer_to(error: ShoalError, call: Call) -> ErrorAnswer:
 
 def error_headers(error: ShoalError, row: Row) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
-    if row.status == 503:
+    if row.status in (429, 503):
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
     if row.status == 416 and error.metadata.get("size", "").isdigit():
         headers.append((b"content-range", b"bytes */" + error.metadata["size"].encode()))

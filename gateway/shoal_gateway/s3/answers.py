@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shoal_core import errors
+from shoal_core.error_table import RETRY_AFTER_SECONDS
 from shoal_core.errors import ShoalError
 from shoal_gateway.call import Call
 from shoal_gateway.exchange import Headers
@@ -21,7 +22,6 @@ CONDITIONS = {
     "if_modified_since": "If-Modified-Since",
     "if_unmodified_since": "If-Unmodified-Since",
 }
-RETRY_AFTER_SECONDS = 1
 UNREADABLE = dict.fromkeys(range(32), "\ufffd")
 
 

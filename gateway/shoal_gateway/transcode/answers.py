@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from shoal_core.error_table import CODE_OF_NUMBER, has_answer, status_of, to_status
+from shoal_core.error_table import CODE_OF_NUMBER, RETRY_AFTER_SECONDS, has_answer, status_of, to_status
 from shoal_core.errors import ShoalError
 from shoal_gateway.call import Call
 from shoal_gateway.exchange import Headers
@@ -44,7 +44,7 @@ HTTP_STATUS = {
 
 JSON = (b"content-type", b"application/json")
 TEXT = (b"content-type", b"text/plain")
-RETRY_AFTER = (b"retry-after", b"1")
+RETRY_AFTER = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
 TRY_AGAIN = frozenset({429, 503})
 
 

@@ -17,7 +17,8 @@ from starlette.types import Scope
 
 from shoal.common.v1 import common_pb2
 from shoal_core.access import RPC_PERMISSIONS, Permission, Principal, authorize, authorize_rpc
-from shoal_core.errors import InvalidArgument, TooBusy
+from shoal_core.errors import InvalidArgument
+from shoal_core.load import Load, Places
 from shoal_core.objects import BucketReference
 from shoal_core.rpc import call as call_unary
 from shoal_gateway.call import Call
@@ -47,11 +48,12 @@ class JsonFace:
         limits: JsonLimits = JSON_LIMITS,
         *,
         served: Iterable[MethodDescriptor] | None = None,
+        load: Load | None = None,
     ) -> None:
         self._proxy = proxy
         self._limits = limits
         self._rpcs = annotated_rpcs(methods() if served is None else served)
-        self._lists = 0
+        self._lists = Places("json-lists", limits.lists, load=load or Load())
 
     async def __call__(self, call: Call, scope: Scope, exchange: Exchange) -> None:
         found = self._rpcs.find(call.method, call.raw_path)
@@ -91,13 +93,11 @@ class JsonFace:
             await exchange.answer(200, sized(body, JSON), body)
 
     async def _list(self, rpc: Rpc, request: Message, exchange: Exchange) -> None:
-        if self._lists >= self._limits.lists:
-            raise TooBusy(f"this gateway worker serves {self._limits.lists} streams already: repeat shortly")
-        self._lists += 1
+        self._lists.take(what="streams of this gateway worker")
         try:
             await relay_list(rpc, request, exchange, proxy=self._proxy, limits=self._limits)
         finally:
-            self._lists -= 1
+            self._lists.give_back()
 
 
 def json_failure(error: Exception, call: Call) -> tuple[int, Headers, bytes]:

@@ -10,6 +10,7 @@ from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, state_of
 from shoal_core.host import host_id
 from shoal_core.jobs import JobBoard
+from shoal_core.load import Load
 from shoal_core.node import background, open_node, require_certificate
 from shoal_core.node_service import node_service
 from shoal_core.process import ready_file, run_service
@@ -46,11 +47,13 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         stack.push_async_callback(channels.close)
         relay = Relay(node.view, channels)
 
+        load = Load()
         servers = Servers(
             node=config.id,
             cluster_id=config.cluster_id,
             tls=tls,
             insecure_anonymous=config.insecure_anonymous,
+            load=load,
         )
         served = services(
             node,
@@ -75,7 +78,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         await servers.start()
 
         work = (relay.follow(), node.report(membership), keep_history_short(JobBoard(node.etcd), node.etcd))
-        await stack.enter_async_context(background(*work))
+        await stack.enter_async_context(background(*work, load.follow()))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses))
         get_logger().info("ready", **addresses)

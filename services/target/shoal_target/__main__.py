@@ -12,10 +12,10 @@ from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.descriptors import descriptor_socket_of
 from shoal_core.host import host_id
 from shoal_core.jobs import PURGE_BUCKET, RECHUNK, SCRUB, SUMMARY
+from shoal_core.load import Load
 from shoal_core.node import background, open_node, require_certificate
 from shoal_core.node_service import node_service
 from shoal_core.object_jobs import ARCHIVE, COPY_BUCKET, COPY_OBJECTS, DELETE_OBJECTS
-from shoal_core.pace import Pace
 from shoal_core.process import make_folder, ready_file, run_service
 from shoal_core.rpc import Channels, Listener
 from shoal_core.serving import Servers
@@ -79,11 +79,13 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         channels = Channels(tls)
         stack.push_async_callback(channels.close)
         ownership = Ownership(config.id, node.view, node.buckets, engine=engine)
+        load = Load()
         servers = Servers(
             node=config.id,
             cluster_id=config.cluster_id,
             tls=tls,
             insecure_anonymous=config.insecure_anonymous,
+            load=load,
         )
         objects = object_service(engine, node.buckets, ownership)
         commits = chunk_service(engine, node=config.id, stopping=servers.stopping)
@@ -101,10 +103,10 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
 
         others = Others(node.view, channels, engine)
         cluster = Cluster(node.etcd, node.view, node.buckets, others.store, engine)
-        jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others))
+        jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others, load=load))
         files = DescriptorSocket(descriptor_socket_of(config.unix_socket), engine, node.buckets)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
-        await stack.enter_async_context(background(*work))
+        await stack.enter_async_context(background(*work, load.follow()))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))
         get_logger().info("ready", **addresses)
@@ -112,7 +114,9 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         get_logger().info("stopping")
 
 
-def works_of(config: TargetConfiguration, cluster: Cluster, others: Others) -> Mapping[str, Work]:
+def works_of(
+    config: TargetConfiguration, cluster: Cluster, others: Others, *, load: Load
+) -> Mapping[str, Work]:
     """What this target does of each kind of job."""
     engine, buckets = cluster.engine, cluster.buckets
     return {
@@ -120,14 +124,14 @@ def works_of(config: TargetConfiguration, cluster: Cluster, others: Others) -> M
         SCRUB: scrub_with(
             engine,
             config.state_folder,
-            rows_pace=Pace(config.scrub_rows_per_second),
-            bytes_pace=Pace(config.scrub_bytes_per_second),
+            rows_pace=load.pace(config.scrub_rows_per_second),
+            bytes_pace=load.pace(config.scrub_bytes_per_second),
         ),
         RECHUNK: rechunk_with(
             engine,
             buckets,
-            rows_pace=Pace(config.scrub_rows_per_second),
-            bytes_pace=Pace(config.rechunk_bytes_per_second),
+            rows_pace=load.pace(config.scrub_rows_per_second),
+            bytes_pace=load.pace(config.rechunk_bytes_per_second),
         ),
         SUMMARY: summarize_with(engine, buckets),
         DELETE_OBJECTS: delete_with(cluster),

@@ -8,8 +8,8 @@ from shoal_core.access import NO_PERMISSIONS, node_principal
 from shoal_core.buckets import BucketDirectory
 from shoal_core.errors import BucketNotFound, DataCorrupt, Unavailable
 from shoal_core.jobs import JobSpecification, ProgressReport, RechunkArguments
+from shoal_core.load import Pace
 from shoal_core.objects import Bucket
-from shoal_core.pace import Pace
 from shoal_core.telemetry import get_logger
 from shoal_store.engine import Engine
 from shoal_store.rechunk import Step, rechunk

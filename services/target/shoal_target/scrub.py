@@ -14,7 +14,7 @@ import msgspec
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
 from shoal_core.jobs import JobSpecification, ProgressReport
-from shoal_core.pace import Pace
+from shoal_core.load import Pace
 from shoal_core.telemetry import get_logger
 from shoal_store.checking import Finding
 from shoal_store.engine import Engine

@@ -7,11 +7,19 @@ import inspect
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from shoal.common.v1.error_reason_pb2 import ErrorReason
 from shoal_core import errors
-from shoal_core.error_table import ERROR_TABLE, from_rpc_error, from_status, reason_name, row_of, to_status
+from shoal_core.error_table import (
+    ERROR_TABLE,
+    RETRY_AFTER_SECONDS,
+    from_rpc_error,
+    from_status,
+    reason_name,
+    row_of,
+    to_status,
+)
 from shoal_core.telemetry import request_id
 
 
@@ -38,6 +46,22 @@ def test_error_survives_the_wire(kind: type[errors.ShoalError]) -> None:
     assert type(error) is kind
     assert error.message == "why"
     assert error.metadata == {"size": "7", "request_id": "r-1", "node": "t1"}
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ERROR_TABLE if issubclass(kind, errors.TooBusy | errors.Unavailable)]
+)
+def test_what_may_be_over_soon_says_when_to_try_again(kind: type[errors.ShoalError]) -> None:
+    found = error_details_pb2.RetryInfo()
+    assert any(detail.Unpack(found) for detail in to_status(kind("busy")).details)
+    assert found.retry_delay.seconds == RETRY_AFTER_SECONDS
+
+
+@pytest.mark.parametrize("kind", [errors.OutOfSpace, errors.NotFound, errors.InternalError])
+def test_what_lasts_does_not(kind: type[errors.ShoalError]) -> None:
+    assert not any(
+        detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in to_status(kind("x")).details
+    )
 
 
 def test_node_that_raised_first_is_kept_when_an_error_is_passed_on() -> None:

@@ -18,8 +18,8 @@ from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
 from shoal_core.errors import DataCorrupt
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.jobs import NO_BUCKET, JobSpecification, ProgressReport
+from shoal_core.load import Pace
 from shoal_core.objects import BucketId
-from shoal_core.pace import Pace
 from shoal_store.engine import Engine
 from shoal_store.scrub import BATCH_ROWS
 from shoal_target.job_runner import Work
