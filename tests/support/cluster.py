@@ -175,15 +175,21 @@ class Cluster:
             wait_until(lambda: not any(is_alive(pid) for pid in pids), 10, "the end of all processes")
 
     @contextmanager
-    def held_down(self, name: str) -> Iterator[None]:
-        """That process is dead for as long as the block runs; afterwards the cluster is ready again."""
-        hold = self._folder.held / name
-        hold.touch()
+    def held_down(self, *names: str) -> Iterator[None]:
+        """Those processes are dead for as long as the block runs; afterwards the cluster is ready again."""
+        holds = [self._folder.held / name for name in names]
+        for hold in holds:
+            hold.touch()
         try:
-            self.kill(name)
+            # All of them before any is waited for.
+            for name in names:
+                self.signal(name, SIGKILL)
+            for name in names:
+                self.kill(name)
             yield
         finally:
-            hold.unlink()
+            for hold in holds:
+                hold.unlink()
             self.wait_ready()
 
     def answers_http(self) -> bool:

@@ -41,7 +41,7 @@ class Goal:
 
 
 GOALS = {
-    "F1": Goal("kill -9 of targets and gateways at random bytes of writes", "cycles", 50, 1_000),
+    "F1": Goal("kill -9 of targets and gateways at random bytes of writes", "kills", 50, 1_000),
     "F2": Goal("kill -9 of gateway and proxy under clients that repeat", "cycles", 20, 500),
     "F3": Goal("etcd's leader, then all of etcd, killed", "cycles", 10, 200),
     "F4": Goal("targets and gateways stopped at every step of a commit", "cycles", 10, 200),
