@@ -9,7 +9,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, SIGKILL
@@ -153,17 +153,27 @@ class Cluster:
             self._output_file.unlink(missing_ok=True)
 
     def signal(self, name: str, number: int) -> None:
-        os.kill(self.pid(name), number)
+        os.kill(self._running(name), number)
 
     def kill(self, name: str, number: int = SIGKILL) -> None:
         """End a process; `wait_ready` then waits for its successor."""
         if name == "supervisor":
             self.kill_supervisor()
             return
+        self._kill_all((name,), number)
+
+    def _kill_all(self, names: Sequence[str], number: int = SIGKILL) -> None:
+        """All of them before any is waited for."""
+        pids = {name: self._running(name) for name in names}
+        self._killed |= pids
+        for pid in pids.values():
+            os.kill(pid, number)
+        wait_until(lambda: not any(map(is_alive, pids.values())), 20, f"the end of {', '.join(names)}")
+
+    def _running(self, name: str) -> int:
         pid = self.pid(name)
-        self._killed[name] = pid
-        os.kill(pid, number)
-        wait_until(lambda: not is_alive(pid), 20, f"the end of {name}")
+        assert pid, f"{name} does not run, and a signal to process 0 is one to ourselves"
+        return pid
 
     def kill_supervisor(self) -> None:
         """kill -9; the kernel ends all others with it."""
@@ -181,11 +191,7 @@ class Cluster:
         for hold in holds:
             hold.touch()
         try:
-            # All of them before any is waited for.
-            for name in names:
-                self.signal(name, SIGKILL)
-            for name in names:
-                self.kill(name)
+            self._kill_all(names)
             yield
         finally:
             for hold in holds:
