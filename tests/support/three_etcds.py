@@ -1,0 +1,131 @@
+"""`shoal up` with an etcd of three members: its own, and two that the test adds, kills and starts again."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from signal import SIGKILL
+from typing import Self
+
+from shoal_cli.supervisor.etcd import find_etcd
+from shoal_cli.supervisor.folder import DataFolder
+from shoal_cli.supervisor.layout import read_layout
+from shoal_core.certificates import ClusterAuthority, TlsFiles
+from support.cluster import FAST_ETCD, Cluster
+from support.etcd import free_ports
+from support.workload import wait_until
+
+FIRST = "etcd"
+OTHERS = ("etcd2", "etcd3")
+START_SECONDS_MAX = 60
+ENDPOINTS_LINE = re.compile(r"^etcd_endpoints = .*$", re.MULTILINE)
+
+
+@dataclass
+class ThreeEtcds:
+    """Use as `with`, on a cluster that runs."""
+
+    cluster: Cluster
+    ports: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of clients and of peers."""
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        layout = read_layout(self._folder)
+        assert layout is not None
+        self.ports[FIRST] = layout.ports["etcd-client"], layout.ports["etcd-peer"]
+        authority = ClusterAuthority.load(self._folder.authority)
+        ports = free_ports(4)
+        for name, client, peer in zip(OTHERS, ports[:2], ports[2:], strict=True):
+            authority.issue(self._folder.certificates(name), "etcd", name)
+            # etcd wants to see its members well for some seconds before it takes another.
+            wait_until(partial(self._has_added, name, peer), START_SECONDS_MAX, f"{name} is a member")
+            self.ports[name] = client, peer
+            self.start(name)
+            wait_until(partial(self.is_healthy, name), START_SECONDS_MAX, f"{name} answers")
+        self._tell_everybody()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+
+    def start(self, name: str) -> None:
+        """Returns at once: it answers when a majority does."""
+        command = self._command(name)
+        with (self._folder.logs / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(SIGKILL)
+        process.wait()
+
+    def leader(self) -> str:
+        """Raises AssertionError while there is none."""
+        for name in self.ports:
+            answer = self._run("endpoint", "status", "--write-out=json", at=name)
+            if answer.returncode == 0:
+                status = json.loads(answer.stdout)[0]["Status"]
+                if status["leader"] == status["header"]["member_id"]:
+                    return name
+        raise AssertionError("etcd has no leader")
+
+    def is_healthy(self, name: str) -> bool:
+        return self._run("endpoint", "health", at=name).returncode == 0
+
+    def _tell_everybody(self) -> None:
+        """The settings of all services name all three; each is started again to read them."""
+        endpoints = json.dumps([f"127.0.0.1:{client}" for client, _ in self.ports.values()])
+        names = [child.name for child in self.cluster.state.children if child.name != FIRST]
+        for name in names:
+            settings = self._folder.settings_file(name)
+            settings.write_text(ENDPOINTS_LINE.sub(f"etcd_endpoints = {endpoints}", settings.read_text()))
+        with self.cluster.held_down(*names):
+            """They read their settings when they start."""
+
+    def _has_added(self, name: str, peer: int) -> bool:
+        answer = self._run("member", "add", name, f"--peer-urls=https://127.0.0.1:{peer}", at=FIRST)
+        return answer.returncode == 0
+
+    def _run(self, *arguments: str, at: str) -> subprocess.CompletedProcess[str]:
+        tls = TlsFiles.node(self._folder.certificates("supervisor"))
+        command = [str(Path(find_etcd()).with_name("etcdctl")), *arguments]
+        command += [f"--endpoints=https://127.0.0.1:{self.ports[at][0]}", f"--cacert={tls.ca}"]
+        command += [f"--cert={tls.certificate}", f"--key={tls.key}", "--command-timeout=5s"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    def _command(self, name: str) -> list[str]:
+        tls = TlsFiles.node(self._folder.certificates(name))
+        client, peer = (f"https://127.0.0.1:{port}" for port in self.ports[name])
+        known = [f"{each}=https://127.0.0.1:{ports[1]}" for each, ports in self.ports.items()]
+        options = {
+            "name": name,
+            "data-dir": self._folder.root / name,
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": ",".join(known),
+            "initial-cluster-state": "existing",
+            "trusted-ca-file": tls.ca,
+            "cert-file": tls.certificate,
+            "key-file": tls.key,
+            "client-cert-auth": "true",
+            "peer-trusted-ca-file": tls.ca,
+            "peer-cert-file": tls.certificate,
+            "peer-key-file": tls.key,
+            "peer-client-cert-auth": "true",
+            "log-level": "warn",
+        }
+        return [find_etcd(), *(f"--{option}={value}" for option, value in options.items()), FAST_ETCD]
+
+    @property
+    def _folder(self) -> DataFolder:
+        return DataFolder(self.cluster.data)
