@@ -41,7 +41,8 @@ from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_f
 
 ABORT_KEY = "shoal.abort"
 TAKE_BODY_KEY = "shoal.take_body"
-"""Where our HTTP protocol puts a function that cuts the connection."""
+WRITE_PIECES_KEY = "shoal.write_pieces"
+"""Where our HTTP protocol puts its functions: the first cuts the connection."""
 
 
 ALWAYS_ANSWERED = frozenset({b"/v1/health", b"/-/metrics"})
@@ -95,6 +96,7 @@ class GatewayApplication:
             send,
             idle_timeout_seconds=self.idle_timeout_seconds,
             take_body=scope.get(TAKE_BODY_KEY),
+            write_pieces=scope.get(WRITE_PIECES_KEY),
         )
         surface = surface_of(call.raw_path)
         if surface == "s3":

@@ -7,7 +7,7 @@ slot, an open object or a half-written file for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from starlette.types import Message, Receive, Send
 
@@ -17,12 +17,14 @@ from shoal_gateway.large_body import LargeBody
 from shoal_gateway.rest.errors import RequestTimedOut
 
 Headers = list[tuple[bytes, bytes]]
+WritePieces = Callable[[Sequence[bytes]], Awaitable[None]]
+"""One piece of a body whose length was not announced, in parts. Waits until more can be taken; raises ClientGone."""
 TakeBody = Callable[[], LargeBody | None]
 """None: not now; what is there comes by ASGI's `receive`."""
 
 
 class ClientGone(SizeMismatch):
-    """The connection ended before the body did."""
+    """The connection ended before the body did, its own or that of the answer."""
 
 
 class Exchange:
@@ -36,6 +38,7 @@ class Exchange:
         *,
         idle_timeout_seconds: float,
         take_body: TakeBody | None = None,
+        write_pieces: WritePieces | None = None,
     ) -> None:
         self.call = call
         self.started = False
@@ -46,7 +49,19 @@ class Exchange:
         self._send = send
         self._idle_timeout_seconds = idle_timeout_seconds
         self._take_body = take_body
+        self._write_pieces = write_pieces
         self._expects_continue = call.headers.get("expect", "").lower() == "100-continue"
+
+    async def write_pieces(self, pieces: Sequence[bytes]) -> None:
+        """As `write` with more to come, without copying them together first where that can be spared."""
+        if self._write_pieces is None:
+            await self.write(b"".join(pieces), more=True)
+            return
+        try:
+            async with asyncio.timeout(self._idle_timeout_seconds):
+                await self._write_pieces(pieces)
+        except TimeoutError as error:
+            raise self._took_nothing() from error
 
     async def receive(self) -> Message:
         self._expects_continue = False
@@ -69,7 +84,10 @@ class Exchange:
             async with asyncio.timeout(self._idle_timeout_seconds):
                 await self._send(message)
         except TimeoutError as error:
-            raise RequestTimedOut(f"the client took nothing for {self._idle_timeout_seconds:g} s") from error
+            raise self._took_nothing() from error
+
+    def _took_nothing(self) -> RequestTimedOut:
+        return RequestTimedOut(f"the client took nothing for {self._idle_timeout_seconds:g} s")
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request's body as it arrives. Raises ClientGone when the connection ends first."""

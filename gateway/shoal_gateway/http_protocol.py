@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shoal_gateway.app import ABORT_KEY, TAKE_BODY_KEY
+from shoal_gateway.app import ABORT_KEY, TAKE_BODY_KEY, WRITE_PIECES_KEY
+from shoal_gateway.exchange import ClientGone
 from shoal_gateway.large_body import LARGE_BYTES_MIN, LargeBody
 
 HEADER_SECONDS_MAX = 20.0
 HEADER_BYTES_MAX = 64 << 10
 HEADERS_MAX = 128
+PIECES_MAX = 256
+"""Written one by one; more are so small that putting them together costs less."""
 
 
 class TooManyHeaders(Exception):
@@ -80,6 +84,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._body_left >= LARGE_BYTES_MIN and not self.parser.should_upgrade():
             self.scope[TAKE_BODY_KEY] = partial(self._take_body, self.scope)  # type: ignore[literal-required]  # ours
         super().on_headers_complete()
+        cycle = self.cycle
+        if self._body_left and cycle.scope is self.scope and self.scope["method"] == "GET":
+            # Only a batch is asked for by a GET with a body; others are spared the price of this.
+            self.scope[WRITE_PIECES_KEY] = partial(self._write_pieces, cycle)  # type: ignore[literal-required]  # ours
 
     def on_body(self, body: bytes) -> None:
         self._body_left -= len(body)
@@ -89,6 +97,21 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._large_body is not None:
             self._large_body.close()
         super().on_response_complete()
+
+    async def _write_pieces(self, cycle: RequestResponseCycle, pieces: Sequence[bytes]) -> None:
+        """`exchange.WritePieces`: as the cycle sends a body, but what the pieces hold is copied by the kernel alone."""
+        assert cycle.chunked_encoding, "the length of the body was not announced"
+        if self.flow.write_paused:
+            await self.flow.drain()
+        else:
+            # A client that takes all at once must not keep the loop from everybody else.
+            await asyncio.sleep(0)
+        if cycle.disconnected:
+            raise ClientGone("the connection ended in the middle of the answer")
+        if size := sum(map(len, pieces)):
+            if len(pieces) > PIECES_MAX:
+                pieces = (b"".join(pieces),)
+            self.transport.writelines([b"%x\r\n" % size, *pieces, b"\r\n"])
 
     def _take_body(self, scope: Any) -> LargeBody | None:
         """What is still to come of this request's body, if that is worth it and nothing waits to be taken before it."""

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from shoal_archive.archives import Archives, exact
 from shoal_core.errors import InvalidArgument, RangeNotSatisfiable, ShoalError
 from shoal_core.objects import Bucket, ObjectStore, RangeRequest
@@ -22,12 +24,14 @@ FETCHES_MAX = 16
 """Items that are being fetched at the same time."""
 HELD_BYTES_MAX = 128 << 10
 """Of an item that is held as bytes until its turn comes. WINDOW_ITEMS of them, 8 MiB, are the most a batch holds."""
+AT_HAND_BYTES = 256 << 10
+"""Taken at once and given away before more is taken: so much fits into a processor's cache on its way out."""
+AT_HAND_ITEMS = 256
 TO_THE_END = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An object, a member of an archive, or a range of either."""
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """An object, a member of an archive, or a range of either. No dataclass: a thousand are made for one answer."""
 
     bucket: Bucket
     name: str
@@ -37,7 +41,9 @@ class Item:
     """0: all of it (and `start` is 0); TO_THE_END; or bytes, all of which must exist."""
 
     def __post_init__(self) -> None:
-        if self.start < 0 or self.length < TO_THE_END or (self.start and not self.length):
+        if (self.start or self.length) and (
+            self.start < 0 or self.length < TO_THE_END or (self.start and not self.length)
+        ):
             raise InvalidArgument(
                 f"range (start {self.start}, length {self.length}) of {self.name!r} is none: start is 0 or more, "
                 "length 1 or more, or -1 for everything from start"
@@ -52,8 +58,7 @@ class Body(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """What became of an item: `data`, or `body` for large ones, or `error`."""
 
     size: int
@@ -79,12 +84,14 @@ class Entry:
             await body.close()
 
 
-AtHand = Callable[[Item], Entry | None]
-"""The entry of an item that can be had without waiting; None for others."""
+AtHand = Callable[[Sequence[Item]], Sequence[Entry]]
+"""The entries of the first of these items: as many as can be had without waiting, and not many more bytes than
+AT_HAND_BYTES. None when the first one has to be waited for."""
 
 
-def nothing_at_hand(_item: Item) -> None:
+def nothing_at_hand(_items: Sequence[Item]) -> Sequence[Entry]:
     """Of a process without disks."""
+    return ()
 
 
 class Streams(Protocol):
@@ -128,11 +135,11 @@ class BatchReader:
         fetching, position = Fetching(asyncio.Semaphore(FETCHES_MAX), self._elsewhere(items)), 0
         try:
             while position < len(items) or window:
-                for item in items[position : position + WINDOW_ITEMS - len(window)]:
-                    entry = self._at_hand(item)
-                    window.append(entry or asyncio.create_task(self._fetched(item, position, fetching)))
-                    position += 1
-                given = await first_ones(window)
+                if not window and (given := list(self._at_hand(items[position : position + AT_HAND_ITEMS]))):
+                    position += len(given)
+                else:
+                    position = self._read_ahead(items, position, window, fetching)
+                    given = await first_ones(window)
                 yield given
                 await close_all(given)
         finally:
@@ -140,6 +147,23 @@ class BatchReader:
             await drop(window)
             if fetching.streams is not None:
                 await fetching.streams.close()
+
+    def _read_ahead(
+        self,
+        items: Sequence[Item],
+        position: int,
+        window: deque[Entry | asyncio.Task[Entry]],
+        fetching: Fetching,
+    ) -> int:
+        """Fills the window; the position of what follows it. What is at hand between others is taken with them."""
+        while position < len(items) and (room := WINDOW_ITEMS - len(window)) > 0:
+            found = self._at_hand(items[position : position + room]) if window else ()
+            window.extend(found)
+            position += len(found)
+            if not found:
+                window.append(asyncio.create_task(self._fetched(items[position], position, fetching)))
+                position += 1
+        return position
 
     async def _fetched(self, item: Item, number: int, fetching: Fetching) -> Entry:
         # Tasks take their turns in the order in which they were made, so an owner's stream is read in its order.

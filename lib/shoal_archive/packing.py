@@ -8,7 +8,7 @@ from typing import IO, Protocol
 
 from shoal_archive.compression import Compressor, compressor_of
 from shoal_archive.formats import ArchiveFormat
-from shoal_archive.tar_blocks import END, member_header, padding
+from shoal_archive.tar_blocks import BLOCK_BYTES, END, member_header, padding
 
 
 class Packer(Protocol):
@@ -41,7 +41,9 @@ class TarPacker:
         self._size = 0
 
     def whole(self, name: str, data: bytes) -> Sequence[bytes]:
-        return self.begin(name, len(data)), data, padding(len(data))
+        size = len(data)
+        header = member_header(name.encode(), size, modified_seconds=self._modified_seconds)
+        return (header, data, padding(size)) if size % BLOCK_BYTES else (header, data)
 
     def begin(self, name: str, size: int) -> bytes:
         self._size = size

@@ -54,16 +54,14 @@ def pax_record(key: bytes, value: bytes) -> bytes:
 
 
 def _block(name: bytes, size: int, modified_seconds: int, kind: bytes) -> bytes:
-    middle, middle_sum = _middle(modified_seconds, kind)
-    written_size = b"%011o\x00" % size
-    checksum = sum(name) + sum(written_size) + middle_sum
-    return b"".join((
-        name.ljust(NAME_BYTES_MAX, b"\x00"), _OWNER, written_size, middle, b"%06o\x00 " % checksum, kind, _LINK, _TAIL,
-    ))  # fmt: skip
+    before, after, rest_sum = _around_checksum(size, modified_seconds, kind)
+    return b"%b%b%06o\x00 %b" % (name.ljust(NAME_BYTES_MAX, b"\x00"), before, sum(name) + rest_sum, after)
 
 
-@lru_cache(64)
-def _middle(modified_seconds: int, kind: bytes) -> tuple[bytes, int]:
-    """The field between size and checksum, and the sum of all bytes that are the same for many members."""
-    written = b"%011o\x00" % max(modified_seconds, 0)
-    return written, sum(written) + sum(_OWNER) + sum(_CHECKSUM_AS_SUMMED) + sum(kind) + sum(_TAIL)
+@lru_cache(1024)
+def _around_checksum(size: int, modified_seconds: int, kind: bytes) -> tuple[bytes, bytes, int]:
+    """What stands between the name and the checksum, what behind it, and the sum of both: samples are often of one
+    size, and then only the name differs."""
+    before = b"%b%011o\x00%011o\x00" % (_OWNER, size, max(modified_seconds, 0))
+    after = kind + _LINK + _TAIL
+    return before, after, sum(before) + sum(_CHECKSUM_AS_SUMMED) + sum(after)

@@ -25,7 +25,16 @@ def slot_of(bucket_id: BucketId, name: str) -> int:
 
 
 def slot_of_encoded(bucket_id: BucketId, encoded_name: bytes) -> int:
-    return int(xxhash.xxh3_64_intdigest(bucket_id + b"\0" + encoded_name) >> 48)
+    return slot_of_hash(name_hash(bucket_id, encoded_name))
+
+
+def name_hash(bucket_id: BucketId, encoded_name: bytes) -> bytes:
+    """8 bytes, by which names are spread over slots, and within a target over its mountpaths."""
+    return xxhash.xxh3_64_digest(bucket_id + b"\0" + encoded_name)
+
+
+def slot_of_hash(hashed: bytes) -> int:
+    return hashed[0] << 8 | hashed[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Placement:
         return placement_of(epoch, tuple(sorted(targets, key=lambda target: target.id)))
 
     def primary(self, slot: int) -> str:
-        return self.targets[int(self._primaries[slot])].id
+        return self._primary_ids[slot]
 
     def rank(self, slot: int) -> tuple[str, ...]:
         """All targets, best first, at most one of each failure domain until the domains run out."""
@@ -72,6 +81,12 @@ class Placement:
         if target_id not in ids:
             return bytes(SLOTS // 8)
         return numpy.packbits(self._primaries == ids.index(target_id), bitorder="little").tobytes()
+
+    @cached_property
+    def _primary_ids(self) -> list[str]:
+        """As a list, since one number of an array takes long to get."""
+        ids = [target.id for target in self.targets]
+        return [ids[number] for number in self._primaries.tolist()]
 
     @cached_property
     def _primaries(self) -> NDArray[numpy.intp]:

@@ -16,6 +16,7 @@ import xxhash
 
 from shoal_core.errors import MountpathUnavailable
 from shoal_core.objects import BucketId
+from shoal_core.placement import name_hash
 from shoal_store.disk_faults import DiskFaults
 from shoal_store.durability import storage_error
 from shoal_store.mountpath_states import MountpathState, StateBoard
@@ -88,7 +89,12 @@ class Mountpaths:
 
     def of_name(self, bucket_id: BucketId, encoded_name: bytes) -> str:
         """The mountpath whose index keeps this name: rendezvous over the ids, stable while the set is."""
-        hashed = xxhash.xxh3_64_digest(bucket_id + b"\0" + encoded_name)
+        return self.of_hash(name_hash(bucket_id, encoded_name))
+
+    def of_hash(self, hashed: bytes) -> str:
+        """As `of_name`, for whoever has the name's hash already."""
+        if len(self._encoded) == 1:
+            return self._encoded[0][0]
         best, found = -1, ""
         for mountpath_id, encoded_id in self._encoded:
             if (score := xxhash.xxh3_64_intdigest(hashed + encoded_id)) > best:

@@ -12,7 +12,8 @@ from shoal_core.objects import Bucket
 from shoal_store.chunkfile import Footer, chunk_path, read_footer
 from shoal_store.durability import storage_error
 from shoal_store.mountpaths import Mountpaths
-from shoal_store.reader import ATTEMPTS_LEFT, OPEN_FLAGS, StoreReader
+from shoal_store.reader import ATTEMPTS_LEFT, StoreReader
+from shoal_store.ready import OPEN_FLAGS
 from shoal_store.record import ChunkPlace, Record
 
 

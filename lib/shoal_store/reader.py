@@ -24,8 +24,17 @@ from shoal_store.durability import storage_error
 from shoal_store.index import Index
 from shoal_store.keys import encode_name, key_of
 from shoal_store.listing import list_page
+from shoal_store.looks import Looks
 from shoal_store.mountpaths import Mountpaths
-from shoal_store.ready import READY_BYTES, FileRange, ReadyObject, chunk_ranges, close_files, is_cached
+from shoal_store.ready import (
+    OPEN_FLAGS,
+    READY_BYTES,
+    FileRange,
+    ReadyObject,
+    chunk_ranges,
+    close_files,
+    is_cached,
+)
 from shoal_store.record import Record, decode_record
 from shoal_store.stored_body import OpenPart, StoredBody, close_parts
 from shoal_store.threads import in_thread
@@ -34,7 +43,6 @@ from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
 ATTEMPTS_LEFT = tuple(reversed(range(10)))
-OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class StoreReader:
@@ -98,10 +106,14 @@ class StoreReader:
             return ReadyObject(record, location, wanted, part)
         if bucket.properties.verify == "always":
             return None
-        files = self._ready_files(record, start, length) if length else []
+        files = self.ready_files(record, start, length) if length else []
         return None if files is None else ReadyObject(record, location, wanted, b"", files)
 
-    def _ready_files(self, record: Record, start: int, length: int) -> list[FileRange] | None:
+    def looks(self) -> Looks:
+        """For many objects at once, as a batch has them."""
+        return Looks(self._mountpaths, self._indexes, self._window, self._warmth)
+
+    def ready_files(self, record: Record, start: int, length: int) -> list[FileRange] | None:
         """None unless all of the range is verified and still there, and its beginning in memory."""
         ranges = chunk_ranges(record.chunks, start, length)
         for chunk, offset, end in ranges:

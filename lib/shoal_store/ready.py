@@ -16,6 +16,7 @@ from shoal_store.record import ChunkPlace, Record
 
 READY_BYTES = 1 << 20
 """Of a range, what must be in memory for it to be ready. What follows is looked at when its turn comes."""
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 PROBE_BYTES = 256 << 10
 """Between two looks into the page cache: the kernel reads ahead, and drops, in pieces of about this size."""
 

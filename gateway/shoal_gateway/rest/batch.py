@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, closing
 
 import msgspec
@@ -73,9 +73,9 @@ class BatchRoutes:
     def __init__(self, parts: Parts, archives: Archives) -> None:
         self._parts = parts
         self._places = Places("batches", BATCHES_MAX, load=parts.load, kind=TooManyBatches)
-        at_hand = ItemsAtHand(parts.local_store, archives.indexes)
+        self._at_hand = ItemsAtHand(parts.local_store, archives.indexes)
         self._reader = BatchReader(
-            parts.objects, archives, at_hand=at_hand.entry, elsewhere=parts.batches_elsewhere
+            parts.objects, archives, at_hand=self._at_hand.entries, elsewhere=parts.batches_elsewhere
         )
 
     async def __call__(self, call: Call, exchange: Exchange) -> None:
@@ -98,18 +98,18 @@ class BatchRoutes:
 
     async def _understood(self, call: Call, message: BatchMessage) -> Batch:
         check(call, message)
-        default = decode_once(call.raw_path[len(PREFIX) :].strip(b"/"))
-        buckets: dict[tuple[str, str, str], Bucket] = {}
+        default, provider = decode_once(call.raw_path[len(PREFIX) :].strip(b"/")), provider_of(call)
+        buckets: dict[tuple[str, str, str], tuple[Bucket, str]] = {}
         items, names = [], []
         for wanted in message.wanted:
-            key, name = place_of(wanted, default, provider_of(call))
-            if (bucket := buckets.get(key)) is None:
-                bucket = buckets[key] = await self._resolve(call, *key)
-            items.append(
-                Item(bucket, checked_object_name(name), wanted.archpath, wanted.start, wanted.length)
-            )
-            path = f"{name}/{wanted.archpath}" if wanted.archpath else name
-            names.append(path if message.onob else f"{bucket.reference.name}/{path}")
+            key, name = place_of(wanted, default, provider)
+            if (known := buckets.get(key)) is None:
+                bucket = await self._resolve(call, *key)
+                known = buckets[key] = bucket, "" if message.onob else f"{bucket.reference.name}/"
+            bucket, folder = known
+            member = wanted.archpath
+            items.append(Item(bucket, checked_object_name(name), member, wanted.start, wanted.length))
+            names.append(f"{folder}{name}/{member}" if member else folder + name)
         return Batch(message, format_of_mime(message.mime), items, names)
 
     async def _resolve(self, call: Call, provider: str, namespace: str, name: str) -> Bucket:
@@ -124,19 +124,20 @@ class BatchRoutes:
 
     async def _require_all(self, batch: Batch) -> None:
         """Without `coer` a batch that lacks an object fails as a whole, and before anything was answered."""
-        objects = list(dict.fromkeys((item.bucket, item.name) for item in batch.items))
+        unknown = self._at_hand.unknown(batch.items)
+        objects = list({(item.bucket.id, item.name): item for item in unknown}.values())
         for begin in range(0, len(objects), 64):
             some = objects[begin : begin + 64]
-            await asyncio.gather(*(self._parts.objects.head(bucket, name) for bucket, name in some))
+            await asyncio.gather(*(self._parts.objects.head(item.bucket, item.name) for item in some))
 
     async def _stream(self, batch: Batch, exchange: Exchange) -> None:
         """The status goes out with the first piece, so that what fails before it is an error as any other."""
-        async with aclosing(self._archive(batch, [])) as pieces:
+        async with aclosing(self._archive(batch, None)) as pieces:
             first = await anext(pieces)
             await exchange.start(200, [(b"content-type", batch.format.media_type.encode())])
-            await exchange.write(first, more=True)
+            await exchange.write_pieces(first)
             async for piece in pieces:
-                await exchange.write(piece, more=True)
+                await exchange.write_pieces(piece)
         await exchange.write(b"", more=False)
 
     async def _answer_in_parts(self, batch: Batch, exchange: Exchange) -> None:
@@ -145,13 +146,16 @@ class BatchRoutes:
         with tempfile.SpooledTemporaryFile(SPOOLED_BYTES_MAX) as archive:
             size = 0
             async with aclosing(self._archive(batch, outcomes)) as pieces:
-                async for piece in pieces:
+                async for some in pieces:
+                    piece = b"".join(some)
                     size += len(piece)
                     await asyncio.to_thread(archive.write, piece)
             await send_parts(batch, outcomes, archive, size, exchange)
 
-    async def _archive(self, batch: Batch, outcomes: list[Outcome]) -> AsyncGenerator[bytes, None]:
-        """Pieces of about PIECE_BYTES. Adds to `outcomes`."""
+    async def _archive(
+        self, batch: Batch, outcomes: list[Outcome] | None
+    ) -> AsyncGenerator[Sequence[bytes], None]:
+        """About PIECE_BYTES at a time, in the pieces of which they are put together. Adds to `outcomes`."""
         with closing(Packing(batch, outcomes)) as packing:
             async with aclosing(self._reader.entries(batch.items)) as groups:
                 async for entries in groups:
@@ -159,8 +163,8 @@ class BatchRoutes:
                         if entry.body is None:
                             packing.add(entry)
                         else:
-                            async for piece in packing.add_large(entry):
-                                yield piece
+                            async for pieces in packing.add_large(entry):
+                                yield pieces
                     if packing.is_full:
                         yield await packing.taken()
             yield await packing.end()

@@ -78,9 +78,11 @@ class TooManyMissing(NotFound):
 class Packing:
     """The archive as it grows, and what became of each entry."""
 
-    def __init__(self, batch: Batch, outcomes: list[Outcome]) -> None:
+    def __init__(self, batch: Batch, outcomes: list[Outcome] | None) -> None:
+        """`outcomes`: None when nobody is told."""
         self._batch = batch
         self._outcomes = outcomes
+        self._position = 0
         self._packer, self._compressor = packer_of(batch.format, modified_seconds=int(time.time()))
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -92,7 +94,7 @@ class Packing:
 
     def add(self, entry: Entry) -> None:
         """One that is here, or missing. Raises what makes the whole batch fail."""
-        name = self._batch.names[len(self._outcomes)]
+        name = self._batch.names[self._position]
         if entry.error is not None:
             self._missing += 1
             check_missing(self._batch, entry.error, self._missing)
@@ -101,9 +103,9 @@ class Packing:
         self._gathered_bytes += entry.size
         self._note(entry)
 
-    async def add_large(self, entry: Entry) -> AsyncIterator[bytes]:
+    async def add_large(self, entry: Entry) -> AsyncIterator[Sequence[bytes]]:
         """Pieces of the archive."""
-        name = self._batch.names[len(self._outcomes)]
+        name = self._batch.names[self._position]
         self._gathered.append(self._packer.begin(name, entry.size))
         async for data in entry.chunks(name):
             self._gathered.append(self._packer.piece(data))
@@ -112,18 +114,21 @@ class Packing:
         self._note(entry)
 
     def _note(self, entry: Entry) -> None:
-        self._outcomes.append(outcome(self._batch, len(self._outcomes), entry))
+        if self._outcomes is not None:
+            self._outcomes.append(outcome(self._batch, self._position, entry))
+        self._position += 1
 
-    async def taken(self) -> bytes:
+    async def taken(self) -> Sequence[bytes]:
         """All that was gathered since the last time."""
-        data = b"".join(self._gathered)
-        self._gathered.clear()
+        pieces, self._gathered = self._gathered, []
         self._gathered_bytes = 0
-        return await asyncio.to_thread(self._compressor.compress, data) if self._compressor else data
+        if self._compressor is None:
+            return pieces
+        return (await asyncio.to_thread(self._compressor.compress, b"".join(pieces)),)
 
-    async def end(self) -> bytes:
+    async def end(self) -> Sequence[bytes]:
         self._gathered.append(self._packer.end())
-        return await self.taken() + (self._compressor.finish() if self._compressor else b"")
+        return [*await self.taken(), self._compressor.finish() if self._compressor else b""]
 
     def close(self) -> None:
         self._packer.close()

@@ -29,7 +29,7 @@ def object_service(engine: Engine, buckets: BucketDirectory, ownership: Ownershi
     uploads = UploadServicer(engine.store, buckets, admit=ownership.admit)
     archives = Archives(engine.store)
     at_hand = ItemsAtHand(lambda _bucket, _name: engine.store, archives.indexes)
-    reader = BatchReader(engine.store, archives, at_hand=at_hand.entry)
+    reader = BatchReader(engine.store, archives, at_hand=at_hand.entries)
     batches = BatchServicer(reader, buckets, admit=ownership.admit)
 
     def add(server: grpc.aio.Server) -> None:

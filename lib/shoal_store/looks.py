@@ -1,0 +1,140 @@
+"""Many looks for the objects of a batch, one after the other: one transaction of each index, each file opened once.
+
+As `StoreReader.ready`, everything is verified and nothing is waited for; what is not at hand is left to who waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+
+import lmdb
+import xxhash
+
+from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, StaleEpoch
+from shoal_core.objects import Bucket
+from shoal_core.placement import name_hash, slot_of_hash
+from shoal_store.index import Index, Reading
+from shoal_store.keys import encode_name, key_of
+from shoal_store.mountpaths import Mountpaths
+from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
+from shoal_store.record import ChunkPlace, Record, decode_record
+from shoal_store.slots import EPOCH_BYTES, OwnedSlots
+from shoal_store.warmth import Warmth
+from shoal_store.window import VerifiedWindow
+
+
+class Looks:
+    """Of one target's disks. A context manager for a short while: never hold it across an await."""
+
+    def __init__(
+        self, mountpaths: Mountpaths, indexes: Mapping[str, Index], window: VerifiedWindow, warmth: Warmth
+    ) -> None:
+        self._mountpaths = mountpaths
+        self._indexes = indexes
+        self._window = window
+        self._warmth = warmth
+        self._views: dict[str, _View] = {}
+        self._known: dict[bytes, Record] = {}
+        self._descriptors: dict[bytes, int] = {}
+
+    def __enter__(self) -> Looks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for view in self._views.values():
+            view.reading.__exit__(kind, error, trace)
+        for descriptor in self._descriptors.values():
+            with suppress(OSError):
+                os.close(descriptor)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the next look is unlikely to wait for a disk."""
+        return self._warmth.is_warm
+
+    def holds(self, bucket: Bucket, name: str) -> bool:
+        """Whether there is such an object. Raises StaleEpoch, InvalidName, MountpathUnavailable."""
+        key, view = self._place(bucket, name)
+        return view.transaction.get(key, db=view.index.records) is not None
+
+    def find(self, bucket: Bucket, name: str) -> tuple[Record, bytes]:
+        """The current version, and its bytes if the index holds them. Raises ObjectNotFound and DataCorrupt, too."""
+        key, view = self._place(bucket, name)
+        if (known := self._known.get(key)) is not None:
+            return known, b""
+        transaction = view.transaction
+        value = transaction.get(key, db=view.index.records)
+        self._warmth.looked()
+        if value is None:
+            raise ObjectNotFound(
+                f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name
+            )
+        record = decode_record(key, value)
+        if record.chunks:
+            self._known[key] = record
+            return record, b""
+        payload = bytes(transaction.get(bucket.id + record.version, b"", db=view.index.payloads))
+        if len(payload) != record.size or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
+            raise DataCorrupt(f"the bytes of {bucket.reference}/{name} fail their checksum: run `shoal fsck`")
+        return record, payload
+
+    def read(self, bucket: Bucket, record: Record, start: int, length: int) -> bytes | None:
+        """Bytes of chunk files; None unless all are verified and in memory."""
+        if bucket.properties.verify == "always":
+            return None
+        ranges = chunk_ranges(record.chunks, start, length)
+        if not all(self._window.holds_range(chunk.file_id, at, end - at) for chunk, at, end in ranges):
+            return None
+        pieces: list[bytes] = []
+        try:
+            for chunk, at, end in ranges:
+                descriptor = self._descriptor(chunk)
+                if not is_cached(descriptor, at, end):
+                    return None
+                pieces.append(os.pread(descriptor, end - at, at))
+        except (OSError, MountpathUnavailable):
+            # Replaced meanwhile, or out of descriptors: who waits looks again, and explains.
+            return None
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return data if len(data) == length else None
+
+    def _place(self, bucket: Bucket, name: str) -> tuple[bytes, _View]:
+        encoded = encode_name(name)
+        hashed = name_hash(bucket.id, encoded)
+        mountpath_id = self._mountpaths.of_hash(hashed)
+        view = self._views.get(mountpath_id)
+        if view is None:
+            view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
+        view.check_owner(slot_of_hash(hashed))
+        return key_of(bucket.id, encoded), view
+
+    def _descriptor(self, chunk: ChunkPlace) -> int:
+        descriptor = self._descriptors.get(chunk.file_id)
+        if descriptor is None:
+            path = self._mountpaths.chunk_name(chunk.mountpath, chunk.file_id)
+            descriptor = self._descriptors[chunk.file_id] = os.open(path, OPEN_FLAGS)
+        return descriptor
+
+
+class _View:
+    """One index as it stood at the first look. Values are bytes of their own, no views."""
+
+    __slots__ = ("_epoch", "_slots", "index", "reading", "transaction")
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.reading: Reading = index.read(buffers=False)
+        self.transaction: lmdb.Transaction = self.reading.__enter__()
+        owned = OwnedSlots.of(self.transaction.get(b"owned", db=index.slots))
+        self._slots, self._epoch = owned.encoded, owned.epoch
+
+    def check_owner(self, slot: int) -> None:
+        if not self._slots[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
+            raise StaleEpoch(
+                f"slot {slot} is not held here: fetch the cluster map again", epoch=str(self._epoch)
+            )
