@@ -25,7 +25,7 @@ test-torch:    ## PyTorch over the official SDK's datasets; installs torch, seve
 	scripts/install torch
 	scripts/test tests/torch
 
-test-fuzz:     ## 20,000 requests that schemathesis makes of our own OpenAPI
+test-fuzz:     ## bad input: requests made of our own OpenAPI, names, headers, lists; SHOAL_FUZZ_SCALE=10 for more
 	scripts/install dev
 	scripts/install fuzz
 	scripts/test tests/fuzz

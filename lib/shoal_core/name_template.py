@@ -12,7 +12,8 @@ from shoal_core.errors import InvalidArgument
 
 NAMES_MAX = 10_000_000
 RANGES_MAX = 16
-_RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})(?:\.\.(\d{1,18}))?\}")
+# ASCII digits only: `\d` and int() would take those of other scripts.
+_RANGE = re.compile(r"\{([0-9]{1,18})\.\.([0-9]{1,18})(?:\.\.([0-9]{1,18}))?\}")
 
 
 @dataclass(frozen=True, slots=True)

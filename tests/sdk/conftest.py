@@ -1,4 +1,6 @@
-"""The shared clusters as the official SDK sees them: one target, three, and two hosts that redirect to each other."""
+"""The shared clusters as the official SDK sees them: one target, three, and two hosts that redirect to each other.
+
+Where the contents of objects matter also three targets without local reads."""
 
 from __future__ import annotations
 
@@ -17,9 +19,32 @@ from support.cluster import Cluster
 from support.other_host import TwoHosts
 
 NUMBERS = itertools.count()
+CLUSTERS = {"cluster": "one-target", "cluster3": "three-targets", "two_hosts": "two-hosts"}
+OF_CONTENTS = frozenset(
+    {"test_buckets", "test_every_method", "test_multipart", "test_object_changes", "test_objects"}
+)
+"""Modules whose tests are also run through gateways that ask targets for every byte."""
 
 
-@pytest.fixture(params=["cluster", "cluster3", "two_hosts"], ids=["one-target", "three-targets", "two-hosts"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "endpoint" in metafunc.fixturenames:
+        clusters = dict(CLUSTERS)
+        if metafunc.module.__name__.rpartition(".")[2] in OF_CONTENTS:
+            clusters["distant_cluster"] = "no-local-reads"
+        metafunc.parametrize("endpoint", list(clusters), ids=list(clusters.values()), indirect=True)
+
+
+@pytest.fixture(scope="session")
+def distant_cluster() -> Iterator[Cluster]:
+    """Three targets whose disks no gateway reads. Shared: use buckets of your own, and break nothing."""
+    cluster = Cluster.temporary(targets=3, local_reads=False)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
 def endpoint(request: pytest.FixtureRequest) -> str:
     cluster = request.getfixturevalue(request.param)
     assert isinstance(cluster, Cluster | TwoHosts)

@@ -13,9 +13,12 @@ from shoal_core.objects import NO_PRECONDITIONS, Preconditions, RangeRequest
 CONDITIONAL_HEADERS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 ETAGS_MAX = 64
 # ASCII digits only: Python's int() would take Arabic-Indic ones and underscores too.
-_SINGLE_RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
+_SINGLE_RANGE = re.compile(r"([0-9]{0,100})-([0-9]{0,100})")
+_NOTHING = re.compile(r"[ \t]*(,|$)")
 _ETAG = re.compile(r'\s*(W/)?"([^"]*)"\s*|\s*([^",\s]+)\s*')
+ANY = "*"
 SECOND_NS = 1_000_000_000
+INT64_MAX = (1 << 63) - 1
 
 
 def parse_preconditions(headers: Mapping[str, str]) -> Preconditions:
@@ -43,20 +46,30 @@ def parse_range(header: str | None) -> RangeRequest | None:
     last = int(match[2]) if match[2] else None
     if first is not None and last is not None and last < first:
         raise RangeNotSatisfiable(f"cannot serve {header[:100]!r}: the range ends before it starts")
-    return RangeRequest(first, last)
+    return RangeRequest(within_int64(first), within_int64(last))
+
+
+def within_int64(number: int | None) -> int | None:
+    """No object is longer: all larger numbers mean the same."""
+    return None if number is None else min(number, INT64_MAX)
 
 
 def etags_of(header: str) -> list[tuple[bool, str]]:
-    """(weak, opaque tag) of each; tags without quotes are taken too, because clients send them."""
+    """(weak, opaque tag) of each; tags without quotes are taken too, because clients send them. In quotes the sign for
+    any object is a tag like others, which none of ours is."""
     found: list[tuple[bool, str]] = []
     position = 0
     while position < len(header):
+        if match := _NOTHING.match(header, position):
+            position = match.end()
+            continue
         match = _ETAG.match(header, position)
         if match is None or len(found) == ETAGS_MAX:
             raise InvalidArgument(
                 f'cannot read the entity tags {header[:100]!r}: send a list such as "a", "b"'
             )
-        found.append((bool(match[1]), match[3] if match[2] is None else match[2]))
+        if match[2] != ANY:
+            found.append((bool(match[1]), match[3] if match[2] is None else match[2]))
         position = match.end()
         if position < len(header) and header[position] != ",":
             raise InvalidArgument(f"cannot read the entity tags {header[:100]!r}: separate them by commas")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +18,7 @@ MSGPACK = "application/msgpack"
 PAGE_NAMES_MAX = 10_000
 EMPTY_PAGES_MAX = 1000
 
+DECIMAL = re.compile("[0-9]{1,20}")
 LIST_DELETED = 1 << 2
 LIST_ARCHIVES = 1 << 3
 LIST_NAME_ONLY = 1 << 4
@@ -53,11 +55,10 @@ class ListMessage(msgspec.Struct, frozen=True):
 
     @property
     def flag_bits(self) -> int:
-        try:
-            bits = int(self.flags or 0)
-        except ValueError as error:
-            raise InvalidArgument(f"list flags are {self.flags!r}: send a decimal number") from error
-        return bits
+        """Raises InvalidArgument."""
+        if (match := DECIMAL.fullmatch(str(self.flags or 0))) is None:
+            raise InvalidArgument(f"list flags are {str(self.flags)[:40]!r}: send a decimal number")
+        return int(match[0])
 
 
 class PackedEntry(msgspec.Struct, omit_defaults=True, gc=False):

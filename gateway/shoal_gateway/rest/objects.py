@@ -18,9 +18,10 @@ from shoal_core.errors import (
     NotImplementedYet,
     NotModified,
     PreconditionFailed,
+    RangeNotSatisfiable,
 )
 from shoal_core.names import checked_object_name
-from shoal_core.objects import Bucket, Checksum, ObjectBody, ObjectInfo, PutRequest, RangeRequest
+from shoal_core.objects import Bucket, Checksum, ObjectBody, ObjectInfo, Preconditions, PutRequest
 from shoal_gateway.call import Call, decode_once
 from shoal_gateway.exchange import Exchange, Headers
 from shoal_gateway.parts import Parts
@@ -194,9 +195,8 @@ class ObjectRoutes:
             return await answer_redirect(location, exchange)
         if is_of_archive(call):
             return await self._archives.get(bucket, call, exchange)
-        requested = parse_range(call.headers.get("range"))
         try:
-            body = await self._open(bucket, call, requested)
+            body = await self._open(bucket, call)
         except NotModified:
             return await self._answer_not_modified(bucket, call, exchange)
         try:
@@ -311,17 +311,23 @@ class ObjectRoutes:
             call.object_name = checked_object_name(call.object_name)
         return bucket
 
-    async def _open(self, bucket: Bucket, call: Call, requested: RangeRequest | None) -> ObjectBody:
+    async def _open(self, bucket: Bucket, call: Call) -> ObjectBody:
         """The object, or the range of it; `If-Range` turns the range into a wish."""
         store, name = self._parts.objects, call.object_name
         preconditions = parse_preconditions(call.headers)
-        if_range = call.headers.get("if-range")
-        if requested is None or if_range is None:
-            return await store.open(bucket, name, range=requested, preconditions=preconditions)
-        if '"' in if_range:
+        if (if_range := call.headers.get("if-range")) is None:
             try:
-                unchanged = type(preconditions)(if_match=strong_etags(if_range))
-                return await store.open(bucket, name, range=requested, preconditions=unchanged)
+                requested = parse_range(call.headers.get("range"))
+            except RangeNotSatisfiable:
+                # That there is no object, or not the one meant, goes before (RFC 9110, 13.2.1).
+                await store.head(bucket, name, preconditions=preconditions)
+                raise
+            return await store.open(bucket, name, range=requested, preconditions=preconditions)
+        info = await store.head(bucket, name, preconditions=preconditions)
+        if '"' in if_range and info.etag in strong_etags(if_range):
+            requested, same = parse_range(call.headers.get("range")), Preconditions(if_version=info.version)
+            try:
+                return await store.open(bucket, name, range=requested, preconditions=same)
             except PreconditionFailed:
                 pass
         # Changed since, or a date, which cannot tell two versions of one second apart: send all of it.

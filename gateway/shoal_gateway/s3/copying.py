@@ -129,7 +129,8 @@ def source_of(request: S3Request) -> tuple[str, str]:
     path, _, query = request.header(SOURCE).partition("?")
     if query and query != "versionId=null":
         raise S3Error("NotImplemented", "Copying versions is not implemented in this version of Shoal.")
-    bucket, _, key = decode_once(path.encode()).removeprefix("/").partition("/")
+    # Headers are kept as Latin-1: this is what came.
+    bucket, _, key = decode_once(path.encode("latin-1")).removeprefix("/").partition("/")
     if not bucket or not key:
         raise S3Error(
             "InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey"

@@ -6,15 +6,11 @@ import pytest
 from starlette.types import Scope
 
 from shoal_core.access import NO_PERMISSIONS, Permission, Principal
-from shoal_core.cluster_map import ClusterMap, Member, MemberRole, Mountpath
-from shoal_core.objects import BucketProperties, BucketReference
-from shoal_core.rpc import Channels
 from shoal_gateway.app import GatewayApplication
-from shoal_gateway.control import Proxies
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.parts import Parts
 from support.asgi import Asking
-from support.memory_buckets import MemoryBuckets
+from support.memory_gateway import application_of, memory_parts
 from support.memory_store import MemoryObjectStore
 
 
@@ -30,15 +26,6 @@ class NamedGuard(LocalGuard):
         return self._principal
 
 
-MEMBERS = (
-    Member("g1", MemberRole.GATEWAY, alive=True),
-    Member("p1", MemberRole.PROXY, alive=True, internal_address="127.0.0.1:1"),
-    Member(
-        "t1", MemberRole.TARGET, alive=True, host_id="here", weight=1.0, mountpaths=(Mountpath("mp1", "/"),)
-    ),
-)
-
-
 @pytest.fixture
 def store() -> MemoryObjectStore:
     return MemoryObjectStore("t[t1]:mp1")
@@ -46,15 +33,7 @@ def store() -> MemoryObjectStore:
 
 @pytest.fixture
 async def parts(store: MemoryObjectStore) -> Parts:
-    buckets = MemoryBuckets()
-    await buckets.create(BucketReference("b"), BucketProperties())
-    cluster = ClusterMap("test-cluster", 17, 1, MEMBERS, 1_700_000_000_000_000_000)
-    proxies = Proxies(Channels(None), lambda: cluster)
-    return Parts(store, buckets, buckets, lambda: cluster, node_id="g1", host_id="here", proxy=proxies.choose)
-
-
-def application_of(parts: Parts, guard: LocalGuard) -> GatewayApplication:
-    return GatewayApplication(parts, guard, requests_max=8, idle_timeout_seconds=5)
+    return await memory_parts(store)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from shoal_gateway.rest.conditions import any_etags, date_ns, parse_precondition
         ("bytes=5-", RangeRequest(5, None)),
         ("bytes=-3", RangeRequest(None, 3)),
         ("BYTES=1-1", RangeRequest(1, 1)),
+        (f"bytes=1-{10**40}", RangeRequest(1, (1 << 63) - 1)),
         ("lines=0-9", None),
         (None, None),
     ],
@@ -42,6 +43,16 @@ def test_weak_tags_match_reads_but_never_writes() -> None:
 def test_star_and_bare_tags_are_taken() -> None:
     assert any_etags("*") == ("*",)
     assert any_etags('abc-1 , "d,e"') == ("abc-1", "d,e")
+
+
+def test_a_star_in_quotes_is_the_tag_of_nothing() -> None:
+    assert any_etags('"*", "a"') == ("a",)
+    assert strong_etags('"*"') == ("",)
+
+
+def test_empty_elements_of_a_list_are_passed_over() -> None:
+    assert any_etags(' , "a",, "b" ,\t,') == ("a", "b")
+    assert any_etags("") == ()
 
 
 @pytest.mark.parametrize("header", ['"a" "b"', '"a', "a" + ",a" * 100])

@@ -138,6 +138,24 @@ async def test_if_range_with_an_old_tag_sends_everything(ask: Asking) -> None:
     assert (await ask("GET", f"{URL}/o", headers={**part, "if-range": '"old"'})).status == 200
 
 
+async def test_if_range_leaves_the_other_conditions_alone(ask: Asking) -> None:
+    etag = (await ask("PUT", f"{URL}/o", body=b"0123456789")).headers["etag"]
+    part = {"range": "bytes=0-1", "if-range": etag}
+    assert (await ask("GET", f"{URL}/o", headers={**part, "if-none-match": etag})).status == 304
+    assert (await ask("GET", f"{URL}/o", headers={**part, "if-match": '"old"'})).status == 412
+    changed = {"range": "bytes=9-1", "if-range": '"old"'}
+    assert (await ask("GET", f"{URL}/o", headers=changed)).status == 200
+
+
+async def test_a_range_that_cannot_be_served_matters_only_for_the_object_that_is_meant(ask: Asking) -> None:
+    several = {"range": "bytes=0-1,3-4"}
+    assert (await ask("GET", f"{URL}/none", headers=several)).status == 404
+    etag = (await ask("PUT", f"{URL}/o", body=b"0123456789")).headers["etag"]
+    assert (await ask("GET", f"{URL}/o", headers={**several, "if-match": '"old"'})).status == 412
+    assert (await ask("GET", f"{URL}/o", headers={**several, "if-none-match": etag})).status == 304
+    assert (await ask("GET", f"{URL}/o", headers=several)).status == 416
+
+
 async def test_head_without_props_says_all_and_sends_no_body(ask: Asking) -> None:
     await ask("PUT", f"{URL}/o", body=b"hello")
     answer = await ask("HEAD", f"{URL}/o")

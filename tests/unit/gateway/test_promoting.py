@@ -11,8 +11,8 @@ import pytest
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.parts import Parts
 from support.asgi import Answer, Asking
+from support.memory_gateway import application_of
 from support.memory_store import MemoryObjectStore
-from unit.gateway.conftest import application_of
 
 FILES = {"one": b"1", "sub/two": b"2" * 3_000_000, "sub/deep/three": b"", "sub/deep/é 猫": b"4"}
 
