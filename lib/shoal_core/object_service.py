@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
-from crc32c import crc32c
 from google.api import httpbody_pb2
 
 from shoal.object.v1 import object_pb2, object_pb2_grpc
 from shoal_core import messages
 from shoal_core.access import Permission
-from shoal_core.body_stream import IDLE_SECONDS_MAX, UploadedBody, check_checksums, check_headers
+from shoal_core.body_stream import (
+    IDLE_SECONDS_MAX,
+    UploadedBody,
+    check_checksums,
+    check_headers,
+    fill_frame,
+)
 from shoal_core.bucket_admission import Admission, BucketAdmission, BucketResolver
 from shoal_core.errors import (
     InvalidArgument,
@@ -80,8 +85,9 @@ class ObjectServicer(object_pb2_grpc.ObjectServiceServicer):
             yield object_pb2.GetObjectResponse(object=messages.object_to_message(body.info))
             offset = body.range.offset if body.range else 0
             async for data in body.chunks():
-                frame = object_pb2.Frame(offset=offset, data=data, crc32c=crc32c(data))
-                yield object_pb2.GetObjectResponse(frame=frame)
+                response = object_pb2.GetObjectResponse()
+                fill_frame(response.frame, data, offset=offset)
+                yield response
                 offset += len(data)
         finally:
             await body.close()

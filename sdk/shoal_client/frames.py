@@ -1,4 +1,4 @@
-"""Bodies on the wire: pieces of any size into frames of at most 1 MiB, each with a CRC32C, and back."""
+"""Bodies on the wire: pieces of any size into those of a frame, at most 1 MiB, and frames back into checked bytes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ from shoal_core.errors import DataCorrupt
 from shoal_core.objects import FRAME_BYTES
 
 
-async def frames_of(body: AsyncIterator[bytes]) -> AsyncIterator[Frame]:
-    """The body in frames that are full but for the last, so that small pieces do not cost a message each."""
-    offset = 0
-    async for data in pieces_of_frame_size(body):
-        yield Frame(offset=offset, data=data, crc32c=crc32c(data))
-        offset += len(data)
-
-
 async def pieces_of_frame_size(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body in pieces that are full but for the last, so that small ones do not cost a message each."""
     pending: list[bytes] = []
     pending_bytes = 0
     async for piece in body:
@@ -31,8 +24,9 @@ async def pieces_of_frame_size(body: AsyncIterator[bytes]) -> AsyncIterator[byte
         whole = pending_bytes - pending_bytes % FRAME_BYTES
         for start in range(0, whole, FRAME_BYTES):
             yield joined[start : start + FRAME_BYTES]
-        pending = [joined[whole:]]
         pending_bytes -= whole
+        # Nothing left is no piece: joined to the next one it would cost a copy.
+        pending = [joined[whole:]] if pending_bytes else []
     if pending_bytes:
         yield b"".join(pending)
 
@@ -43,8 +37,9 @@ def checked_data(frame: Frame, *, expected_offset: int, source: str) -> bytes:
         raise DataCorrupt(
             f"{source} arrived out of order: byte {frame.offset} instead of {expected_offset}; read it again"
         )
-    if crc32c(frame.data) != frame.crc32c:
+    data = frame.data  # once: each look at the field makes new bytes
+    if crc32c(data) != frame.crc32c:
         raise DataCorrupt(
             f"{source} was damaged on the way at byte {frame.offset}: CRC32C differs; read it again"
         )
-    return frame.data
+    return data

@@ -25,10 +25,11 @@ from shoal.object.v1.object_pb2 import (
     PutObjectSpecification,
 )
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
-from shoal_client.frames import checked_data, frames_of
+from shoal_client.frames import checked_data, pieces_of_frame_size
 from shoal_client.remote_uploads import RemoteUploads
 from shoal_client.upload import Upload
 from shoal_core import messages
+from shoal_core.body_stream import fill_frame
 from shoal_core.errors import DataCorrupt, DeadlineExceeded, InvalidArgument, RangeNotSatisfiable
 from shoal_core.names import checked_object_name
 from shoal_core.objects import (
@@ -90,9 +91,11 @@ class RemoteObjectStore(RemoteUploads):
     ) -> PutObjectResponse:
         await upload.write(PutObjectRequest(specification=self._specification(bucket, request)))
         sent = 0
-        async for frame in frames_of(body):
-            await upload.write(PutObjectRequest(frame=frame))
-            sent += len(frame.data)
+        async for data in pieces_of_frame_size(body):
+            message = PutObjectRequest()
+            fill_frame(message.frame, data, offset=sent)
+            await upload.write(message)
+            sent += len(data)
         await upload.write(
             PutObjectRequest(finish=PutObjectFinish(size=sent, headers=request.late_headers()))
         )

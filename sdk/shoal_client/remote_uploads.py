@@ -20,9 +20,10 @@ from shoal.object.v1.upload_pb2 import (
     PutPartSpecification,
 )
 from shoal.object.v1.upload_pb2_grpc import UploadServiceStub
-from shoal_client.frames import frames_of
+from shoal_client.frames import pieces_of_frame_size
 from shoal_client.upload import Upload
 from shoal_core import messages
+from shoal_core.body_stream import fill_frame
 from shoal_core.errors import InvalidArgument
 from shoal_core.multipart import PARTS_MAX, Completion, PartInfo, UploadInfo, UploadPage, UploadQuery
 from shoal_core.names import checked_object_name
@@ -181,8 +182,10 @@ async def send_part(
 ) -> PutPartResponse:
     await stream.write(PutPartRequest(specification=specification))
     sent = 0
-    async for frame in frames_of(body):
-        await stream.write(PutPartRequest(frame=frame))
-        sent += len(frame.data)
+    async for data in pieces_of_frame_size(body):
+        message = PutPartRequest()
+        fill_frame(message.frame, data, offset=sent)
+        await stream.write(message)
+        sent += len(data)
     await stream.write(PutPartRequest(finish=PutObjectFinish(size=sent, headers=request.late_headers())))
     return await stream.finish()
