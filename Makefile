@@ -34,7 +34,7 @@ test-stubs:    ## the examples in other languages, where their toolchains are th
 	scripts/install dev
 	scripts/test-stubs
 
-bench:         ## Shoal, SeaweedFS, rclone and nginx in turn on the same work; needs wrk and nginx (docs/bench.md)
+bench:         ## Shoal and its peers in turn on the same work; needs wrk and nginx (docs/bench.md)
 	scripts/install bench
 	cd bench && ../.venv/bin/python -m shoal_bench
 

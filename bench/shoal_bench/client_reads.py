@@ -1,30 +1,22 @@
-"""Reads of the Python client: by several capped connections, and of this host's files. Seconds, and CPU of the client.
-
-python -m shoal_bench.client_reads [--mib N] [--workers N] [--local-mib N] [--rounds N]
-
-Starts a cluster of its own. The cap is a proxy in front of the target that lets 100 MB/s through each connection.
-"""
+"""Reads of the Python client: of this host's files, and in parallel through connections that are capped or not."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import multiprocessing
 import os
-import shlex
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from shoal_client.bucket import BucketClient
+from shoal_bench.load import ROUNDS, Measured
+from shoal_bench.rows import Row, Subject
+from shoal_bench.streams import MIB, rounds_of
+from shoal_bench.work import Place, Scale
 from shoal_client.client import ShoalClient
 from shoal_client.http_reads import look_up
 from shoal_client.parallel import ParallelObject
@@ -35,50 +27,42 @@ from shoal_core.rpc import Channels
 
 CAP_BYTES_PER_SECOND = 100_000_000
 PIECE_BYTES = 256 << 10
-MIB = 1 << 20
+LOCAL_MIB = 64
+RANGE_BYTES = 8 * MIB
+WORKERS = 4
+PLACE = Place("reads", "", (("durability", "os"),))
+
+Read = Callable[[], Awaitable[None]]
 
 
-def main() -> None:
-    arguments = parsed()
-    with tempfile.TemporaryDirectory(prefix="shoal-reads-") as folder, cluster(Path(folder)) as settings:
-        asyncio.run(measure(settings, arguments))
+def client_rows(scale: Scale) -> list[Row]:
+    """An operation is an object, every byte of it read and verified; over HTTP read only."""
+    rows = [Row(f"same-host read of {LOCAL_MIB} MiB", lambda subject: local_read(subject, scale))]
+    for cap, label in ((CAP_BYTES_PER_SECOND, "capped at 100 MB/s each"), (None, "not capped")):
+        for workers in (1, WORKERS):
+            title = f"parallel download of {size_label(scale.large_mib)}, {workers} connections {label}"
+            rows.append(Row(f"{title}, gRPC", grpc_measure(scale, workers, cap=cap)))
+            rows.append(Row(f"{title}, HTTP", http_measure(scale, workers, cap=cap)))
+    return rows
 
 
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--mib", type=int, default=1024, help="object for the capped connections")
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--local-mib", type=int, default=64, help="object for the reads of this host")
-    parser.add_argument("--rounds", type=int, default=5)
-    return parser.parse_args()
+def size_label(mib: int) -> str:
+    return f"{mib >> 10} GiB" if mib >= 1024 else f"{mib} MiB"
 
 
-@contextmanager
-def cluster(data: Path) -> Iterator[dict[str, str]]:
-    """What `shoal env` says of a new cluster of one target."""
-    shoal = [sys.executable, "-m", "shoal_cli"]
-    subprocess.run(
-        [*shoal, "up", "--detach", "--data", str(data), "--port", "0", "--grpc-port", "0"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        lines = subprocess.check_output([*shoal, "env", "--data", str(data)], text=True)
-        words = [word for line in lines.splitlines() for word in shlex.split(line) if "=" in word]
-        yield dict(word.rstrip(";").split("=", 1) for word in words)
-    finally:
-        subprocess.run([*shoal, "down", "--data", str(data)], check=True, stdout=subprocess.DEVNULL)
+def filled(subject: Subject, name: str, mib: int) -> None:
+    PLACE.ready(subject)
+
+    async def put() -> None:
+        async with connected(subject) as client:
+            await client.bucket(PLACE.bucket).put(name, random_pieces(mib))
+
+    subject.once(f"{PLACE.bucket} {name}", lambda: subject.runner.run(put()))
 
 
-async def measure(settings: dict[str, str], arguments: argparse.Namespace) -> None:
-    async with ShoalClient.connect(settings["SHOAL_GRPC"], ca=settings["SHOAL_CA"]) as client:
-        await client.create_bucket("reads")
-        bucket = client.bucket("reads")
-        await bucket.put("large", random_pieces(arguments.mib))
-        await bucket.put("local", random_pieces(arguments.local_mib))
-        await local_reads(bucket, arguments)
-        await capped_reads(client, Path(settings["SHOAL_CA"]), arguments)
-        await capped_http_reads(settings["AIS_ENDPOINT"], arguments)
+def connected(subject: Subject) -> ShoalClient:
+    environment = subject.running.environment
+    return ShoalClient.connect(environment["SHOAL_GRPC"], ca=environment["SHOAL_CA"])
 
 
 async def random_pieces(mib: int) -> AsyncIterator[bytes]:
@@ -86,72 +70,94 @@ async def random_pieces(mib: int) -> AsyncIterator[bytes]:
         yield os.urandom(MIB)
 
 
-async def local_reads(bucket: BucketClient, arguments: argparse.Namespace) -> None:
-    memory = memoryview(bytearray(arguments.local_mib * MIB))
+def local_read(subject: Subject, scale: Scale) -> Measured:
+    filled(subject, "local", LOCAL_MIB)
+    memory = memoryview(bytearray(LOCAL_MIB * MIB))
+
+    async def measure() -> Measured:
+        async with connected(subject) as client:
+            bucket = client.bucket(PLACE.bucket)
+
+            async def read() -> None:
+                with await bucket.open_local("local") as local:
+                    await asyncio.to_thread(local.read_into, memory)
+
+            await read()
+            return await rounds_of(read, subject.running, seconds=scale.seconds)
+
+    return subject.runner.run(measure())
+
+
+def grpc_measure(scale: Scale, workers: int, *, cap: int | None) -> Callable[[Subject], Measured]:
+    async def measure(subject: Subject) -> Measured:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(connected(subject))
+            (target,) = client.cluster_map.targets
+            address = stack.enter_context(capped(target.public_address, cap=cap))
+            ca = TlsFiles(Path(subject.running.environment["SHOAL_CA"]))
+            read = await grpc_read(stack, client, [Channels(ca) for _ in range(workers)], address)
+            return await rounds_of(read, subject.running, seconds=0, rounds=1 if cap else ROUNDS)
+
+    def measure_filled(subject: Subject) -> Measured:
+        filled(subject, "large", scale.large_mib)
+        return subject.runner.run(measure(subject))
+
+    return measure_filled
+
+
+async def grpc_read(
+    stack: AsyncExitStack, client: ShoalClient, connections: Sequence[Channels], address: str
+) -> Read:
+    """Reads through one connection for each worker."""
+    stores = list[RemoteObjectStore]()
+    for channels in connections:
+        stack.push_async_callback(channels.close)
+        stores.append(
+            RemoteObjectStore(
+                channels.get(address), peer="the target", epoch=lambda: client.cluster_map.placement_epoch
+            )
+        )
+    bucket = await client.resolve(client.bucket(PLACE.bucket).reference)
+    info = await client.bucket(PLACE.bucket).head("large")
+    memory = memoryview(bytearray(info.size))
+
+    def lane(number: int) -> ObjectStore:
+        return stores[number]
 
     async def read() -> None:
-        with await bucket.open_local("local") as local:
-            await asyncio.to_thread(local.read_into, memory)
+        reading = ParallelObject(lane, bucket, info, workers=len(stores), range_bytes=RANGE_BYTES)
+        await reading.read_into(memory)
 
-    for number in range(arguments.rounds):
-        await timed(f"open and read this host's files, round {number + 1}", read, len(memory))
-
-
-async def capped_reads(client: ShoalClient, ca: Path, arguments: argparse.Namespace) -> None:
-    bucket = await client.resolve(client.bucket("reads").reference)
-    info = await client.bucket("reads").head("large")
-    (target,) = client.cluster_map.targets
-    with capped(target.public_address) as address:
-        connections = [Channels(TlsFiles(ca)) for _ in range(arguments.workers)]
-        stores = [
-            RemoteObjectStore(
-                each.get(address), peer="the capped target", epoch=lambda: client.cluster_map.placement_epoch
-            )
-            for each in connections
-        ]
-
-        def lane(number: int) -> ObjectStore:
-            return stores[number]
-
-        seconds: list[float] = []
-        for workers in (1, arguments.workers):
-            reading = ParallelObject(lane, bucket, info, workers=workers, range_bytes=8 * MIB)
-            with memoryview(bytearray(info.size)) as memory:
-                title = f"{workers} connections of {CAP_BYTES_PER_SECOND // 1_000_000} MB/s each"
-                seconds.append(await timed(title, lambda: reading.read_into(memory), info.size))  # noqa: B023
-        print(f"{arguments.workers} workers are {seconds[0] / seconds[1]:.2f} x as fast as one", flush=True)
-        for each in connections:
-            await each.close()
+    return read
 
 
-async def capped_http_reads(endpoint: str, arguments: argparse.Namespace) -> None:
-    with capped(endpoint.removeprefix("http://")) as address:
-        found = await asyncio.to_thread(look_up, f"http://{address}", "reads", "large")
-        memory = memoryview(bytearray(found.size))
-        seconds = []
-        for workers in (1, arguments.workers):
-            title = f"{workers} HTTP connections of {CAP_BYTES_PER_SECOND // 1_000_000} MB/s each"
-            reading = partial(asyncio.to_thread, found.read_into, memory, workers=workers)
-            seconds.append(await timed(title, reading, found.size))
-    print(f"{arguments.workers} workers are {seconds[0] / seconds[1]:.2f} x as fast as one", flush=True)
+def http_measure(scale: Scale, workers: int, *, cap: int | None) -> Callable[[Subject], Measured]:
+    async def measure(subject: Subject) -> Measured:
+        with capped(subject.running.signer.endpoint.removeprefix("http://"), cap=cap) as address:
+            found = await asyncio.to_thread(look_up, f"http://{address}", PLACE.bucket, "large")
+            memory = memoryview(bytearray(found.size))
 
+            async def read() -> None:
+                await asyncio.to_thread(found.read_into, memory, workers=workers)
 
-async def timed(title: str, action: Callable[[], Awaitable[None]], size: int) -> float:
-    begun, cpu = time.monotonic(), time.process_time()
-    await action()
-    seconds, cpu = time.monotonic() - begun, time.process_time() - cpu
-    print(
-        f"{title}: {seconds:.3f} s, {size / seconds / MIB:.0f} MiB/s, CPU of the client {cpu:.3f} s",
-        flush=True,
-    )
-    return seconds
+            return await rounds_of(read, subject.running, seconds=0, rounds=1 if cap else ROUNDS)
+
+    def measure_filled(subject: Subject) -> Measured:
+        filled(subject, "large", scale.large_mib)
+        return subject.runner.run(measure(subject))
+
+    return measure_filled
 
 
 @contextmanager
-def capped(target: str) -> Iterator[str]:
-    """The address of a proxy before `target`, in a process of its own so that it does not share our interpreter."""
+def capped(target: str, *, cap: int | None) -> Iterator[str]:
+    """The address of a proxy before `target`, in a process of its own so that it does not share our interpreter; the
+    target itself where there is no cap."""
+    if cap is None:
+        yield target
+        return
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve_capped, args=(target, theirs))
+    process = multiprocessing.get_context("spawn").Process(target=serve_capped, args=(target, cap, theirs))
     process.start()
     try:
         yield str(ours.recv())
@@ -160,7 +166,7 @@ def capped(target: str) -> Iterator[str]:
         process.join()
 
 
-def serve_capped(target: str, announce: Connection) -> None:
+def serve_capped(target: str, cap: int, announce: Connection) -> None:
     host, _, port = target.rpartition(":")
     # Under the target's own port on the other loopback address: a gateway answers to its own names and port alone.
     listener = socket.create_server(("::1", int(port)), family=socket.AF_INET6)
@@ -168,8 +174,8 @@ def serve_capped(target: str, announce: Connection) -> None:
     while True:
         client, _ = listener.accept()
         server = socket.create_connection((host, int(port)))
-        for source, sink, cap in ((client, server, None), (server, client, CAP_BYTES_PER_SECOND)):
-            threading.Thread(target=pump, args=(source, sink, cap), daemon=True).start()
+        for source, sink, limit in ((client, server, None), (server, client, cap)):
+            threading.Thread(target=pump, args=(source, sink, limit), daemon=True).start()
 
 
 def pump(source: socket.socket, sink: socket.socket, cap: int | None) -> None:
@@ -185,7 +191,3 @@ def pump(source: socket.socket, sink: socket.socket, cap: int | None) -> None:
             free_at = max(free_at, time.monotonic() - 0.01) + count / cap
             time.sleep(max(free_at - time.monotonic(), 0))
     sink.close()
-
-
-if __name__ == "__main__":
-    main()

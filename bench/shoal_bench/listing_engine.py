@@ -1,23 +1,16 @@
-"""Listings of the engine alone, without HTTP and processes: seconds, and CPU of this process per name.
-
-python -m shoal_bench.listing_engine [--names N] [--page N] [--folder DIR]
-
-A folder that was given is kept, and what it has of the names is not written again. "Cold" is with an index that is
-not in memory.
-"""
+"""Listings of the engine alone, without HTTP: from an index that is not in memory, and from one that is."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
+from shoal_bench.load import Measured
+from shoal_bench.rows import Row, Subject
+from shoal_bench.work import Scale
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference, ListQuery, PutRequest
 from shoal_store.engine import Engine, open_engine, open_reader
 from shoal_store.reader import StoreReader
@@ -26,6 +19,7 @@ BUCKET = Bucket(BucketReference("bench"), BucketId(b"bench---"), 1, 0, BucketPro
 CLUSTER, TARGET = "bench", "t1"
 BODY = bytes(4096)
 ALL_SLOTS = b"\xff" * 8192
+PAGE_NAMES = 1000
 WRITES_AT_ONCE = 1000
 """So many share a commit of their index."""
 
@@ -40,35 +34,43 @@ class Unfenced:
         return True
 
 
-def main() -> int:
-    arguments = parsed()
-    with ExitStack() as stack:
-        folder = arguments.folder
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shoal-listing-")))
-        folders = {f"mp{number}": folder / f"mp{number}" for number in (1, 2)}
-        asyncio.run(fill(folders, arguments.names))
+def engine_rows(scale: Scale) -> list[Row]:
+    """An operation is a name, its CPU that of this process. The names are written once for both rows, and each row
+    lists them once: the first one what lies on the disk alone."""
+    title = f"engine alone, LIST {scale.listed_names:,} names"
+
+    def cold(subject: Subject) -> Measured:
+        folders = filled(subject, scale.listed_names)
         drop_from_memory(folders)
-        store = open_reader(folders, cluster=CLUSTER, target=TARGET)
-        for run in ("cold", "warm", "warm"):
-            report(run, store.reader, arguments.page)
-        store.close()
-    return 0
+        return listed(folders)
+
+    def warm(subject: Subject) -> Measured:
+        folders = filled(subject, scale.listed_names)
+        listed(folders)
+        return listed(folders)
+
+    return [Row(f"{title}, cold", cold), Row(f"{title}, warm", warm)]
 
 
-def report(run: str, reader: StoreReader, page_names: int) -> None:
+def filled(subject: Subject, names: int) -> dict[str, Path]:
+    folders = {f"mp{number}": subject.folder / "listing" / f"mp{number}" for number in (1, 2)}
+    subject.once("listing", lambda: asyncio.run(fill(folders, names)))
+    return folders
+
+
+def listed(folders: Mapping[str, Path]) -> Measured:
+    store = open_reader(folders, cluster=CLUSTER, target=TARGET)
     began, cpu = time.monotonic(), time.process_time()
-    names = sum(pages(reader, page_names))
+    times, names = list[float](), 0
+    page_began = began
+    for count in pages(store.reader, PAGE_NAMES):
+        names += count
+        times.append((time.monotonic() - page_began) * 1e3)
+        page_began = time.monotonic()
     cpu, seconds = time.process_time() - cpu, time.monotonic() - began
-    print(f"{run}: {names:,} names in {seconds:.2f} s, CPU {cpu / names * 1e6:.2f} µs a name")
-
-
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="shoal_bench.listing_engine", description=__doc__)
-    parser.add_argument("--names", type=int, default=100_000)
-    parser.add_argument("--page", type=int, default=1000, help="names in a page")
-    parser.add_argument("--folder", type=Path, help="for the mountpaths; kept; 8 KB a name")
-    return parser.parse_args()
+    store.close()
+    times.sort()
+    return Measured(names, seconds, times[len(times) // 2], times[int(len(times) * 0.99)], cpu)
 
 
 async def fill(folders: Mapping[str, Path], names: int) -> None:
@@ -77,8 +79,7 @@ async def fill(folders: Mapping[str, Path], names: int) -> None:
     engine = open_engine(folders, cluster=CLUSTER, target=TARGET, authority=Unfenced())
     engine.own(1, ALL_SLOTS)
     await engine.start()
-    known = sum(pages(engine.reader, 1000))
-    left = iter(range(known, names))
+    left = iter(range(names))
     try:
         await asyncio.gather(*(put_all(engine, left) for _ in range(WRITES_AT_ONCE)))
     finally:
@@ -111,7 +112,3 @@ def pages(reader: StoreReader, page_names: int) -> Iterator[int]:
         yield len(page.entries)
         if not (after := page.next_after):
             return
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,13 @@
-"""One load on one server: by wrk for objects, by a raw client for listings."""
+"""One load on one server: by wrk."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
-
-from shoal_bench.presign import Signer
 
 ROUNDS = 3
 SCRIPT = Path(__file__).with_name("requests.lua")
@@ -34,6 +29,8 @@ class Measured:
     least: float = 0.0
     most: float = 0.0
     """Rates of the slowest and the fastest round."""
+    sides: Mapping[str, float] = field(default_factory=dict)
+    """How the CPU is shared out among the processes of both sides of a connection, where that matters."""
 
     @property
     def per_second(self) -> float:
@@ -97,37 +94,3 @@ def measured(output: str, cpu_seconds: float) -> Measured:
     return Measured(
         summary["requests"], summary["seconds"], summary["p50_ms"], summary["p99_ms"], cpu_seconds
     )
-
-
-def list_median(signer: Signer, bucket: str, *, cpu: Callable[[], float]) -> Measured:
-    """Of ROUNDS lists of everything, that of the middle cost: the system counts CPU in steps of 10 ms."""
-    rounds = [list_all(signer, bucket, cpu=cpu) for _ in range(ROUNDS)]
-    rates = [each.per_second for each in rounds]
-    rounds.sort(key=lambda each: each.cpu_us)
-    return replace(rounds[ROUNDS // 2], least=min(rates), most=max(rates))
-
-
-def list_all(signer: Signer, bucket: str, *, cpu: Callable[[], float]) -> Measured:
-    """Every name once, in pages of 1,000, over one connection; an operation is a name."""
-    connection = http.client.HTTPConnection(urlsplit(signer.endpoint).netloc, timeout=60)
-    names, token, pages = 0, "", list[float]()
-    before, began = cpu(), time.monotonic()
-    while True:
-        query = {"list-type": "2", "max-keys": "1000"} | ({"continuation-token": token} if token else {})
-        target = signer.path("GET", f"/{bucket}", query=query)
-        page_began = time.monotonic()
-        connection.request("GET", target)
-        answer = connection.getresponse()
-        body = answer.read()
-        pages.append((time.monotonic() - page_began) * 1e3)
-        if answer.status != 200:
-            raise BenchFailed(f"a listing was answered {answer.status}: {body[:300]!r}")
-        names += body.count(b"<Key>")
-        found = re.search(rb"<NextContinuationToken>([^<]+)<", body)
-        if found is None:
-            break
-        token = found[1].decode()
-    seconds = time.monotonic() - began
-    connection.close()
-    pages.sort()
-    return Measured(names, seconds, pages[len(pages) // 2], pages[int(len(pages) * 0.99)], cpu() - before)

@@ -10,9 +10,12 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from shoal_bench.load import Measured
 
-SIZES = {"64 KiB": 64 << 10, "64 MiB": 64 << 20, "4 KiB": 4 << 10, "1 MiB": 1 << 20}
+SIZE = re.compile(r"(\d+) ([KMG])iB")
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 HEAD = (
     "| work | system | requests/s (slowest, fastest round) | ratio | p50 ms | p99 ms | CPU s / 1,000 | CPU s / GiB |\n"
     + "|---" * 8
@@ -32,20 +35,35 @@ def table(rows: Mapping[str, Mapping[str, Measured]]) -> str:
 
 def line(work: str, name: str, figures: Measured, *, ours: Measured | None) -> str:
     ratio = f"{ours.per_second / figures.per_second:.2f}" if ours is not None and name != "shoal" else ""
-    size = next((size for label, size in SIZES.items() if label in work), 0)
+    size = size_of(work)
     per_gib = f"{figures.cpu_seconds / (figures.operations * size / (1 << 30)):.2f}" if size else ""
     p50, p99 = f"{figures.p50_ms:.2f}", f"{figures.p99_ms:.2f}"
-    spread = f" ({figures.least:,.0f}, {figures.most:,.0f})" if figures.most else ""
+    spread = f" ({rate(figures.least)}, {rate(figures.most)})" if figures.most else ""
     return (
-        f"| {work} | {name} | {figures.per_second:,.0f}{spread} | {ratio} | {p50} | {p99} "
-        f"| {figures.cpu_us / 1e3:.3f} | {per_gib} |"
+        f"| {work} | {name} | {rate(figures.per_second)}{spread} | {ratio} | {p50} | {p99} "
+        f"| {figures.cpu_us / 1e3:.3f}{sides_of(figures)} | {per_gib} |"
     )
 
 
-def cpu_ratio(rows: Mapping[str, Mapping[str, Measured]], work: str, peer: str) -> float:
-    """CPU per operation, the peer's to ours; more is better for us."""
-    # A short listing may take less CPU than the kernel counts.
-    return rows[work][peer].cpu_us / (rows[work]["shoal"].cpu_us or float("inf"))
+def rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
+
+
+def size_of(work: str) -> int:
+    """Bytes of an operation, as its title says; 0 where it says nothing."""
+    found = SIZE.search(work)
+    return int(found[1]) * UNITS[found[2]] if found else 0
+
+
+def sides_of(figures: Measured) -> str:
+    """Milliseconds of CPU per operation of each side."""
+    each = (f"{side} {spent / figures.operations * 1e3:.2f}" for side, spent in figures.sides.items())
+    return f" ({', '.join(each)})" if figures.sides else ""
+
+
+def as_json(rows: Mapping[str, Mapping[str, Measured]]) -> str:
+    """For plots, and for comparing runs."""
+    return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode()
 
 
 def commit_groups(endpoint: str) -> tuple[float, float]:

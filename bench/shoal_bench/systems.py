@@ -12,14 +12,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from shutil import which
 
 from shoal_bench.load import BenchFailed
 from shoal_bench.presign import Signer
-from shoal_bench.processes import cpu_seconds
+from shoal_bench.processes import cpu_of_modules, cpu_seconds
 
 START_SECONDS_MAX = 60.0
 COMMANDS = Path(sys.executable).parent
@@ -32,17 +32,19 @@ class Running:
     name: str
     signer: Signer
     pid: int
-    rest: bool = False
-    """Whether it has AIStore's REST API too."""
-    is_ours: bool = False
-    """Whether a request that fails is a reason to stop."""
-    lists: bool = True
-    """Whether a listing of many names comes to an end in reasonable time."""
+    folder: Path = Path()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What `shoal env` exports; empty for the others."""
     set_properties: Callable[[str, Mapping[str, str]], None] | None = None
     """Gives a bucket properties of ours; None where there are none."""
 
     def cpu(self) -> float:
         return cpu_seconds(self.pid)
+
+    def sides(self) -> dict[str, float]:
+        """CPU of what serves and of what stores, where they are processes of their own."""
+        modules = {"shoal_gateway": "gateways", "shoal_target": "target"} if self.environment else {}
+        return {modules[name]: spent for name, spent in cpu_of_modules(self.pid, modules).items()}
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def shoal(folder: Path, *, local_reads: bool = True) -> Iterator[Running]:
     command += ["--mountpath", str(folder / "disk")]
     command += [] if local_reads else ["--no-local-reads"]
     with started(command, folder.parent / "shoal.log") as process:
-        environment: dict[str, str] = {}
+        environment = dict[str, str]()
         wait_until(lambda: environment.update(shoal_environment(folder)) or bool(environment), "Shoal serves")
         signer = Signer(
             environment["AWS_ENDPOINT_URL"],
@@ -65,8 +67,8 @@ def shoal(folder: Path, *, local_reads: bool = True) -> Iterator[Running]:
             name,
             signer,
             process.pid,
-            rest=True,
-            is_ours=True,
+            folder=folder,
+            environment=environment,
             set_properties=partial(set_properties, signer.endpoint),
         )
 
@@ -125,7 +127,7 @@ def rclone(folder: Path) -> Iterator[Running]:
     with started(command, folder.parent / "rclone.log") as process:
         signer = Signer(f"http://127.0.0.1:{port}", "K" * 20, "S" * 40, "us-east-1")
         wait_until(lambda: answers(signer.endpoint), "rclone serves")
-        yield Running("rclone", signer, process.pid, lists=False)
+        yield Running("rclone", signer, process.pid)
 
 
 CONFIGURATION = """

@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
+from shoal_bench.client_reads import client_rows
+from shoal_bench.floors import disk_rows
+from shoal_bench.listing_engine import engine_rows
 from shoal_bench.load import SCRIPT, BenchFailed, Measured, measured
+from shoal_bench.marks import MARKS, marks_table
+from shoal_bench.plot import drawn
 from shoal_bench.presign import Signer
 from shoal_bench.processes import cpu_seconds
-from shoal_bench.report import cpu_ratio, table, value
+from shoal_bench.report import as_json, size_of, table, value
+from shoal_bench.rows import Row, matching, shares
+from shoal_bench.streams import stream_rows
 from shoal_bench.systems import free_ports
-from shoal_bench.work import Scale, names
+from shoal_bench.work import Scale, file_rows, names, our_rows, peer_rows, remote_rows
 
 OURS = Measured(operations=20_000, seconds=10, p50_ms=1.5, p99_ms=9, cpu_seconds=10)
 PEERS = Measured(operations=5_000, seconds=10, p50_ms=3, p99_ms=20, cpu_seconds=10)
@@ -26,8 +35,64 @@ def test_the_table_has_rates_ratios_and_cpu() -> None:
     assert lines[3] == "| GET 4 KiB | peer | 500 | 4.00 | 3.00 | 20.00 | 2.000 | 524.29 |"
 
 
-def test_cpu_is_compared_per_operation() -> None:
-    assert cpu_ratio({"LIST": {"shoal": OURS, "peer": PEERS}}, "LIST", "peer") == pytest.approx(4)
+def test_slow_rates_keep_their_digits() -> None:
+    slow = Measured(operations=5, seconds=10, p50_ms=1, p99_ms=1, cpu_seconds=1, sides={"target": 0.4})
+    assert "| 0.5 |  | 1.00 | 1.00 | 200.000 (target 80.00) |" in table({"GET 1 GiB": {"shoal": slow}})
+
+
+@pytest.mark.parametrize(
+    ("title", "size"), [("GET 4 KiB", 4096), ("parallel download of 1 GiB, 4", 1 << 30), ("LIST", 0)]
+)
+def test_a_title_says_the_size_of_an_operation(title: str, size: int) -> None:
+    assert size_of(title) == size
+
+
+def test_marks_stand_beside_what_was_reached_where_their_rows_were_measured() -> None:
+    lines = marks_table({"GET 4 KiB": {"shoal": OURS, "seaweedfs": PEERS}}).splitlines()
+    assert lines[2:] == [
+        "| S3 GET 4 KiB to SeaweedFS | ≥ 6 times | 4.00 | no |",
+        "| S3 GET 4 KiB, CPU to SeaweedFS | ≤ 0.111 times | 0.25 | no |",
+    ]
+    assert marks_table({"LIST": {"peer": PEERS}}) == ""
+
+
+def test_every_mark_has_its_rows() -> None:
+    scale = Scale.full()
+    ours = [*our_rows(scale), *stream_rows(scale), *client_rows(scale), *engine_rows(scale)]
+    rows = {title: {"shoal": OURS} for row in ours for title in (row.work, *row.also)}
+    for row in [*peer_rows(scale), *file_rows(scale, Path())]:
+        for title in (row.work, *row.also):
+            rows[title] |= {"seaweedfs": PEERS, "nginx": PEERS}
+    for row in disk_rows(scale):
+        for title in (row.work, *row.also):
+            rows[title][row.system] = PEERS
+    assert [mark.what for mark in MARKS if mark.line(rows) is None] == []
+
+
+def test_rows_are_chosen_by_a_pattern_in_system_or_title() -> None:
+    rows = remote_rows(Scale.quick())
+    assert [row.work for row in matching(rows, "REST.*64 KiB", "shoal")] == ["REST GET 64 KiB"]
+    assert matching(rows, "^nginx", "shoal") == []
+    assert matching(rows, None, "shoal") == rows
+
+
+def test_a_row_is_chosen_by_its_other_titles_and_its_own_system_too() -> None:
+    row = Row("PUT", lambda subject: OURS, also=("PUT again",), system="dd")
+    assert matching([row], "^dd: PUT again$", "shoal") == [row]
+
+
+def test_cpu_of_a_round_is_shared_out_as_that_of_all_rounds() -> None:
+    assert shares({"target": 1.0}, {"target": 4.0, "gateways": 1.0}, 2.0) == {"target": 1.5, "gateways": 0.5}
+    assert shares({}, {}, 2.0) == {}
+
+
+def test_the_chart_has_a_bar_for_each_peer_of_a_row() -> None:
+    rows = {"GET <4 KiB>": {"shoal": OURS, "seaweedfs": PEERS}, "LIST": {"shoal": OURS}}
+    decoded = msgspec.json.decode(as_json(rows), type=dict[str, dict[str, Measured]])
+    chart = drawn(decoded)
+    assert "GET &lt;4 KiB&gt; · seaweedfs" in chart
+    assert ">4.00<" in chart
+    assert "LIST" not in chart
 
 
 def test_what_wrk_says_is_taken_over() -> None:
