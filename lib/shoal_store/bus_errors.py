@@ -1,12 +1,14 @@
 """What becomes of a process whose index lost pages under its map: it dies, and its next start finds which index it was.
 
-LMDB reads through a memory map, where an I/O error or a truncated file is a SIGBUS, which Python cannot survive. See
-`docs/decisions/0016`. `python -m shoal_store.bus_errors MOUNTPATH` reads an index to its end, or dies of it.
+LMDB reads through a memory map, where an I/O error or a truncated file is a SIGBUS, which Python cannot survive; of a
+damaged page it may die by SIGSEGV or SIGABRT. See `docs/decisions/0016`. `python -m shoal_store.bus_errors MOUNTPATH`
+reads an index to its end, or dies of it.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,18 +21,19 @@ from shoal_store.index import MAP_BYTES, TABLES
 from shoal_store.mountpath_states import MountpathState, MountpathStates
 from shoal_store.mountpaths import MountpathFolder
 
-BUS_ERROR = b"Fatal Python error: Bus error"
+FATAL = b"Fatal Python error"
+"""What `faulthandler` writes for SIGBUS, SIGSEGV, SIGABRT, SIGFPE and SIGILL."""
 READ_SECONDS_MAX = 3600.0
 
 
 def fail_unreadable(folders: Iterable[MountpathFolder], states: MountpathStates, notes: Path) -> None:
-    """If the process before this one died of a bus error, read each available index in a process of its own; one that
-    cannot be read becomes failed. Then take such notes for this process. Blocks, as long as that takes."""
-    if notes.exists() and BUS_ERROR in notes.read_bytes():
-        get_logger().error("bus-error", notes=notes.read_text(errors="replace")[:2000])
+    """If the process before this one died of a fatal signal, read each available index in a process of its own; one
+    that cannot be read becomes failed. Then take such notes for this process. Blocks, as long as that takes."""
+    if notes.exists() and FATAL in notes.read_bytes():
+        get_logger().error("fatal-signal", notes=notes.read_text(errors="replace")[:2000])
         for folder in folders:
             if states.board.is_available(folder.id) and not is_readable(folder.path):
-                reason = "its index cannot be read to its end: a process died of it (SIGBUS)"
+                reason = "its index cannot be read to its end: a process died of a fatal signal, and may have of it"
                 states.set(folder.id, MountpathState.FAILED, reason)
                 get_logger().error("mountpath-failed", mountpath=folder.id, reason=reason)
     # Open for as long as the process lives, since it is written at its death.
@@ -58,6 +61,9 @@ def read_to_the_end(path: Path) -> None:
             with environment.begin() as transaction, transaction.cursor(db=table) as cursor:
                 for _key, _value in cursor:
                     """The value was copied."""
+        # A compacting copy also reads the list of free pages, which only writes use.
+        with Path(os.devnull).open("wb") as nowhere:
+            environment.copyfd(nowhere.fileno(), compact=True)
 
 
 if __name__ == "__main__":

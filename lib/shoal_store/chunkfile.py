@@ -15,6 +15,7 @@ import xxhash
 
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
+from shoal_store.durability import close_read
 
 FORMAT = 1
 MAGIC = b"SHOALck1"
@@ -73,13 +74,13 @@ def encode_footer(footer: Footer) -> bytes:
 def read_footer(descriptor: int) -> Footer:
     """Raises DataCorrupt for a file that does not end as chunk files do."""
     size = os.fstat(descriptor).st_size
-    trailer = os.pread(descriptor, TRAILER.size, size - TRAILER.size) if size >= TRAILER.size else b""
+    trailer = read_at(descriptor, TRAILER.size, size - TRAILER.size) if size >= TRAILER.size else b""
     if len(trailer) < TRAILER.size:
         raise DataCorrupt("a chunk file is truncated: run `shoal fsck`")
     length, checksum, magic = TRAILER.unpack(trailer)
     start = size - TRAILER.size - length
     body = (
-        os.pread(descriptor, length, start)
+        read_at(descriptor, length, start)
         if magic == MAGIC and start >= 0 and length <= FOOTER_BYTES_MAX
         else b""
     )
@@ -94,6 +95,16 @@ def read_footer(descriptor: int) -> Footer:
     if footer.length != start or not consistent(footer):
         raise DataCorrupt("a chunk file's footer does not fit its file: run `shoal fsck`")
     return footer
+
+
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Fewer bytes only at the end of the file; a single read may come short before it, and that is no damage."""
+    data = os.pread(descriptor, length, offset)
+    while (
+        data and len(data) < length and (more := os.pread(descriptor, length - len(data), offset + len(data)))
+    ):
+        data += more
+    return data
 
 
 def consistent(footer: Footer) -> bool:
@@ -123,8 +134,8 @@ class ChunkReader:
         start = block * self.footer.block_bytes
         end = min(start + self.footer.block_bytes, self.footer.length)
         if not verify:
-            return os.pread(self._descriptor, min(length, end - offset), offset)
-        data = os.pread(self._descriptor, end - start, start)
+            return read_at(self._descriptor, min(length, end - offset), offset)
+        data = read_at(self._descriptor, end - start, start)
         expected = self.footer.block_checksums[CHECKSUM_BYTES * block :][:CHECKSUM_BYTES]
         if len(data) != end - start or xxhash.xxh3_64_digest(data) != expected:
             raise DataCorrupt(f"block {block} of a chunk file fails its checksum: run `shoal fsck`")
@@ -132,5 +143,5 @@ class ChunkReader:
 
     def close(self) -> None:
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            close_read(self._descriptor)
             self._descriptor = -1

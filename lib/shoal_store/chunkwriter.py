@@ -70,11 +70,7 @@ class ChunkWriter:
         return ChunkPlace(self.mountpath_id, self.file_id, self.length, footer.blocks_checksum)
 
     def abort(self) -> None:
-        with suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-            self._temporary.unlink(missing_ok=True)
-            self.path.unlink(missing_ok=True)
+        abandon(self._file, self._temporary, self.path)
 
     def _add_to_block(self, data: memoryview) -> None:
         self._block.update(data)
@@ -86,6 +82,16 @@ class ChunkWriter:
         self._checksums += self._block.digest()
         self._block.reset()
         self._block_length = 0
+
+
+def abandon(file: BinaryIO | None, *names: Path) -> None:
+    """Whatever one of the steps says, the next are tried; what cannot be removed is swept or collected later."""
+    if file is not None:
+        with suppress(OSError):
+            file.close()
+    for name in names:
+        with suppress(OSError):
+            name.unlink(missing_ok=True)
 
 
 def create(path: Path) -> BinaryIO:

@@ -16,7 +16,7 @@ import msgspec
 
 from shoal_core.objects import Description, Version
 from shoal_store.chunkfile import chunk_path
-from shoal_store.durability import storage_error, sync_data, sync_directory
+from shoal_store.durability import close_read, storage_error, sync_data, sync_directory
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import ChunkPlace, Record
 
@@ -66,11 +66,14 @@ def link_chunk(folder: Path, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace
 def sync_links(files: Sequence[Path]) -> None:
     """The bytes too: the source's bucket may leave them to the operating system."""
     for path in files:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error(error, f"cannot open {path}") from error
         try:
             sync_data(descriptor, "chunk data")
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
     for folder in {path.parent for path in files}:
         sync_directory(folder, "chunk name")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from shoal_core.errors import OutOfSpace, Unavailable
@@ -41,9 +42,15 @@ def sync_directory(path: Path, label: str) -> None:
         try:
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
     except OSError as error:
         raise storage_error(error, f"sync of the folder for {label} failed") from error
+
+
+def close_read(descriptor: int) -> None:
+    """Of what was only read, or is synced: nothing can get lost any more, whatever close says; and it is closed."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def storage_error(error: OSError, what: str) -> OutOfSpace | Unavailable:

@@ -151,7 +151,7 @@ class Engine(OpenStore):
         Raises NotFound."""
         self._require_known(mountpath_id)
         async with self._changing:
-            await asyncio.to_thread(self.states.set, mountpath_id, MountpathState.DISABLED, "by an operator")
+            await self._set_state(mountpath_id, MountpathState.DISABLED, "by an operator")
 
     async def enable(self, mountpath_id: str) -> None:
         """Try the disk, and bring it back. Raises NotFound, and Unavailable or ConfigurationError for a disk that is
@@ -164,7 +164,14 @@ class Engine(OpenStore):
                 thread = CommitThread([committer], name=f"{self.target}-{mountpath_id}")
                 thread.start()
                 self._threads[mountpath_id] = thread
-            await asyncio.to_thread(self.states.set, mountpath_id, MountpathState.AVAILABLE)
+            await self._set_state(mountpath_id, MountpathState.AVAILABLE)
+
+    async def _set_state(self, mountpath_id: str, state: MountpathState, reason: str = "") -> None:
+        try:
+            await asyncio.to_thread(self.states.set, mountpath_id, state, reason)
+        except OSError as error:
+            what = f"mountpath {mountpath_id} is {state} now, but that cannot be kept for the next start"
+            raise storage_error(error, what) from error
 
     def _make_usable(self, folder: MountpathFolder) -> None:
         """Blocks."""

@@ -11,6 +11,7 @@ import msgspec
 
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import ConfigurationError
+from shoal_store.disk_faults import FAULTS
 from shoal_store.durability import sync_data, sync_directory
 from shoal_store.index import Index
 
@@ -49,6 +50,7 @@ def prepare_mountpath(path: Path, *, cluster: str, target: str, mountpath: str) 
 
 
 def read_identity(path: Path) -> Identity:
+    """Raises ConfigurationError, and OSError for a disk that fails."""
     try:
         content = (path / "shoal.json").read_bytes()
         # The format first: another one may have other fields.
@@ -58,6 +60,8 @@ def read_identity(path: Path) -> Identity:
             )
         return msgspec.json.decode(content, type=Identity)
     except (OSError, *UNDECODABLE) as error:
+        if isinstance(error, OSError) and error.errno in FAULTS:
+            raise  # it says nothing of what the file holds
         raise ConfigurationError(
             f"{path}/shoal.json cannot be read ({error}): restore it or choose another folder"
         ) from error

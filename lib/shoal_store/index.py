@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,8 @@ from shoal_core.errors import (
     TooBusy,
     Unavailable,
 )
-from shoal_store.durability import sync_directory
+from shoal_core.telemetry import get_logger
+from shoal_store.durability import storage_error, sync_directory
 from shoal_store.mountpaths import available_bytes
 from shoal_store.slots import OwnedSlots
 
@@ -27,6 +30,8 @@ READERS_MAX = 1024
 SPACE_BYTES_MIN = 1 << 20
 """With less than this available, a write that failed has failed for want of space."""
 LOCK_HEAD_BYTES = 4096
+REVIVE_SECONDS_MAX = 2.0
+REVIVE_LOOK_SECONDS = 0.01
 FORMAT = 1
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
 
@@ -65,9 +70,14 @@ class Reading:
     def _explained(self, error: lmdb.Error) -> Exception:
         if isinstance(error, lmdb.ReadersFullError):
             return TooBusy(f"the index of {self._path} has {READERS_MAX} readers: repeat after a pause")
-        if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError):
-            return DataCorrupt(f"the index of {self._path} is damaged ({error}): run `shoal fsck`")
-        return error
+        if isinstance(error, lmdb.PanicError) or "closed" in str(error):
+            return Unavailable(
+                f"the index of {self._path} is opened anew after an error of its disk: repeat after a pause"
+            )
+        if isinstance(error, lmdb.MemoryError | lmdb.MapResizedError):
+            return error
+        # A look at a sound index has no other errors; on a damaged page LMDB has many names for what it meets.
+        return DataCorrupt(f"the index of {self._path} is damaged ({error}): run `shoal fsck`")
 
 
 class Index:
@@ -86,7 +96,14 @@ class Index:
         self.mountpath_id = mountpath_id
         self._met = met
         self.path = path
-        if writable:
+        self._writable = writable
+        self._sync = sync
+        self._writing = threading.Lock()
+        self._open(create=writable)
+
+    def _open(self, *, create: bool) -> None:
+        path = self.path
+        if create:
             allocate_lock_file(path / "index" / "lock.mdb", LOCK_HEAD_BYTES)
         try:
             self._environment = lmdb.open(
@@ -94,27 +111,34 @@ class Index:
                 map_size=MAP_BYTES,
                 max_readers=READERS_MAX,
                 max_dbs=len(TABLES),
-                readonly=not writable,
-                create=writable,
-                sync=sync,
+                readonly=not self._writable,
+                create=create,
+                sync=self._sync,
                 readahead=False,
             )
-            if writable:
-                allocate_lock_file(path / "index" / "lock.mdb")
-                # LMDB syncs its file, never the folder that holds the file's name.
-                sync_directory(path / "index", "index name")
-            # Before any table is made: what another Shoal wrote stays as it is.
-            self._check_format(made=not writable)
-            tables = {name: self._environment.open_db(name.encode(), create=writable) for name in TABLES}
+            try:
+                self._open_tables(create=create)
+            except BaseException:
+                self.close()  # a process may have it open once: whoever tries again must not find it so
+                raise
         except lmdb.DiskError as error:
             raise OutOfSpace(f"the index of {path} cannot be made: the disk is full; add space") from error
         except lmdb.Error as error:
             raise ConfigurationError(f"the index of {path} cannot be opened: {error}") from error
+
+    def _open_tables(self, *, create: bool) -> None:
+        if create:
+            allocate_lock_file(self.path / "index" / "lock.mdb")
+            # LMDB syncs its file, never the folder that holds the file's name.
+            sync_directory(self.path / "index", "index name")
+        # Before any table is made: what another Shoal wrote stays as it is.
+        self._check_format(made=not create)
+        tables = {name: self._environment.open_db(name.encode(), create=create) for name in TABLES}
         self.records, self.versions, self.payloads = tables["records"], tables["versions"], tables["payloads"]
         self.uploads, self.tombstones = tables["uploads"], tables["tombstones"]
         self.slots, self.meta = tables["slots"], tables["meta"]
         self._environment.reader_check()
-        if writable:
+        if create:
             self._stamp()
             self._check_format(made=True)
 
@@ -126,22 +150,64 @@ class Index:
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:
         """Committed, synced, when the block ends without an exception."""
-        transactions = self._transactions()
+        with self._writing:
+            self._revive()
+            transactions = self._transactions()
+            try:
+                with self._environment.begin(write=True) as transaction:
+                    transactions = self._transactions()
+                    yield transaction
+            except lmdb.Error as error:
+                failure = self._explained_write(error, transactions)
+                with suppress(OutOfSpace, Unavailable):  # the next write tries again, and tells
+                    self._revive()
+                raise failure from error
+
+    def _explained_write(self, error: lmdb.Error, transactions: int) -> OutOfSpace | Unavailable:
+        no_space = isinstance(error, OUT_OF_SPACE) or self._disk_is_full()
+        if no_space and self._transactions() == transactions:
+            return OutOfSpace(f"the index of {self.path} cannot grow ({error}): delete objects or add space")
+        if self._met is not None and type(error) in FAULTS and not no_space:
+            self._met(str(error))
+        return Unavailable(
+            f"the index of {self.path} takes no writes ({error}): look at the disk", outcome="unknown"
+        )
+
+    def _revive(self) -> None:
+        """After a failed write of a meta page LMDB lets nobody in this process begin anything, not even a look, until
+        the environment is opened anew. Waits a while for looks that have begun, in whose hands it must not be closed.
+        Raises Unavailable and OutOfSpace."""
         try:
-            with self._environment.begin(write=True) as transaction:
-                transactions = self._transactions()
-                yield transaction
+            self._environment.begin().abort()
+            return
+        except lmdb.ReadersFullError:
+            return
         except lmdb.Error as error:
-            no_space = isinstance(error, OUT_OF_SPACE) or self._disk_is_full()
-            if no_space and self._transactions() == transactions:
-                raise OutOfSpace(
-                    f"the index of {self.path} cannot grow ({error}): delete objects or add space"
-                ) from error
-            if self._met is not None and type(error) in FAULTS and not no_space:
-                self._met(str(error))
-            raise Unavailable(
-                f"the index of {self.path} takes no writes ({error}): look at the disk", outcome="unknown"
-            ) from error
+            cause = error
+        deadline = time.monotonic() + REVIVE_SECONDS_MAX
+        while self._has_looks():
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the index of {self.path} is still read ({cause}): repeat after a pause")
+            time.sleep(REVIVE_LOOK_SECONDS)
+        self.close()
+        try:
+            self._open(create=False)
+        except (OSError, ConfigurationError) as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise storage_error(error, f"the index of {self.path} cannot be opened anew") from error
+            raise Unavailable(error.message) from error
+        get_logger().warning("index-opened-anew", mountpath=self.mountpath_id, reason=str(cause))
+
+    def _has_looks(self) -> bool:
+        """Whether transactions of this process are open; idle readers have a dash for their snapshot."""
+        try:
+            lines = self._environment.readers().splitlines()[1:]
+        except lmdb.Error:
+            return False  # closed already
+        return any(
+            pid == str(os.getpid()) and snapshot != "-" for pid, _thread, snapshot in map(str.split, lines)
+        )
 
     def _transactions(self) -> int:
         """How many have been committed since the index was made."""

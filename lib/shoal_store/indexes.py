@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
-from shoal_core.errors import MountpathUnavailable
+from shoal_core.errors import MountpathUnavailable, OutOfSpace
+from shoal_store.durability import storage_error
 from shoal_store.index import Index
 from shoal_store.mountpaths import MountpathFolder, Mountpaths
 
@@ -47,6 +48,10 @@ class Indexes(Mapping[str, Index]):
         try:
             return self._open_index(folder)
         except OSError as error:
+            if isinstance(
+                full := storage_error(error, f"cannot open the index of {folder.path}"), OutOfSpace
+            ):
+                raise full from error
             raise MountpathUnavailable(
                 f"the index of mountpath {folder.id} ({folder.path}) cannot be opened: {error.strerror}; look at the "
                 "disk",

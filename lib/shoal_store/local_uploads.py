@@ -25,7 +25,7 @@ from shoal_core.multipart import (
 from shoal_core.objects import Bucket, ObjectInfo, PutRequest
 from shoal_core.part_runs import runs_of
 from shoal_store.commit import Commit, Committer, Kind, UploadStep, conditions_of
-from shoal_store.durability import storage_error
+from shoal_store.durability import close_read, storage_error
 from shoal_store.keys import encode_name
 from shoal_store.reader import StoreReader
 from shoal_store.record import Record
@@ -159,7 +159,7 @@ async def alone(folder: Path) -> AsyncIterator[None]:
             await asyncio.sleep(ALONE_LOOK_SECONDS)
         yield
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def locked(descriptor: int) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shoal_core.errors import DataCorrupt
 from shoal_store.chunkfile import chunk_path
-from shoal_store.chunkwriter import create, put_in_place, write_all
+from shoal_store.chunkwriter import abandon, create, put_in_place, write_all
 from shoal_store.record import Record, decode_record, encode_record
 
 MAGIC = b"SHOALmf1"
@@ -39,12 +39,13 @@ def encode_manifest(key: bytes, record: Record) -> bytes:
 
 def write_manifest(path: Path, temporary: Path, key: bytes, record: Record, *, synced: bool) -> None:
     """Under `temporary`, then in place of what may be at `path`. Blocks. Raises OutOfSpace and Unavailable."""
+    file = create(temporary)
     try:
-        with create(temporary) as file:
-            write_all(file, memoryview(encode_manifest(key, record)))
-            put_in_place(file, temporary, path, what="manifest", synced=synced)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_all(file, memoryview(encode_manifest(key, record)))
+        put_in_place(file, temporary, path, what="manifest", synced=synced)
+    except BaseException:
+        abandon(file, temporary)
+        raise
 
 
 def decode_manifest(content: bytes) -> tuple[bytes, Record]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from shoal_core.errors import DataCorrupt, PreconditionFailed
 from shoal_core.objects import Bucket
 from shoal_store.chunkfile import Footer, chunk_path, read_footer
-from shoal_store.durability import storage_error
+from shoal_store.durability import close_read, storage_error
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.reader import ATTEMPTS_LEFT, StoreReader
 from shoal_store.ready import OPEN_FLAGS
@@ -33,7 +33,7 @@ class OpenPlaces:
 
     def close(self) -> None:
         while self.chunks:
-            os.close(self.chunks.pop().descriptor)
+            close_read(self.chunks.pop().descriptor)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def open_chunks(places: OpenPlaces, mountpaths: Mountpaths, wanted: slice) -> No
         try:
             places.chunks.append(OpenChunk(descriptor, offset, footer_of(descriptor, chunk)))
         except BaseException:
-            os.close(descriptor)
+            close_read(descriptor)
             raise
 
 

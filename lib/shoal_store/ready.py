@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shoal_core.objects import ByteRange
+from shoal_store.durability import close_read
 from shoal_store.record import ChunkPlace, Record
 
 READY_BYTES = 1 << 20
@@ -43,7 +44,7 @@ class ReadyObject:
 
 def close_files(files: Sequence[FileRange]) -> None:
     for file in files:
-        os.close(file.descriptor)
+        close_read(file.descriptor)
 
 
 def chunk_ranges(chunks: Sequence[ChunkPlace], start: int, length: int) -> list[tuple[ChunkPlace, int, int]]:

@@ -79,3 +79,16 @@ async def test_an_end_without_a_bus_error_reads_no_index(tmp_path: Path) -> None
     fail_unreadable_quietly([folder], states, tmp_path / "notes")
     assert states.of("mp1").state is MountpathState.AVAILABLE
     assert not is_readable(tmp_path / "mp1")
+
+
+@pytest.mark.parametrize("signal_name", ["Bus error", "Segmentation fault", "Aborted"])
+async def test_after_any_fatal_signal_an_index_that_cannot_be_read_is_left_out(
+    signal_name: str, tmp_path: Path
+) -> None:
+    """LMDB may die in other ways too of pages that are damaged."""
+    states = MountpathStates(["mp1"])
+    (tmp_path / "mp1" / "index").mkdir(parents=True)
+    (tmp_path / "mp1" / "index" / "data.mdb").write_bytes(b"no database" * 1000)
+    (tmp_path / "notes").write_text(f"Fatal Python error: {signal_name}\n")
+    fail_unreadable_quietly([MountpathFolder("mp1", tmp_path / "mp1")], states, tmp_path / "notes")
+    assert states.of("mp1").state is MountpathState.FAILED
