@@ -15,7 +15,7 @@ from support.fault_runs import all_points
 from support.faulty_cluster import faulty_cluster
 from support.faulty_disk import Fault, Mode
 
-pytestmark = [pytest.mark.slow, pytest.mark.fault(id="F5")]
+pytestmark = [pytest.mark.slow, pytest.mark.fault(id="F5"), pytest.mark.timeout(1000)]
 
 SMALL, LARGE = b"small" * 500, b"large" * 40_000
 FULL = Fault("full", errno.ENOSPC, mode=Mode.ONWARDS, calls=GROWING)

@@ -15,7 +15,7 @@ from support.fault_runs import IS_SOAK, all_points
 from support.faulty_cluster import faulty_cluster
 from support.faulty_disk import Fault, FaultControl, Manner
 
-pytestmark = [pytest.mark.slow, pytest.mark.fault(id="F6")]
+pytestmark = [pytest.mark.slow, pytest.mark.fault(id="F6"), pytest.mark.timeout(1000)]
 
 FAULTS = ["EIO", "EIO-afterwards", "EROFS", "short", "EINTR"]
 BODY = b"a body" * 700_000

@@ -16,7 +16,8 @@ from support.fault_counts import SECONDS_VARIABLE
 from support.fault_points import Tally
 from support.faulty_disk import FaultControl, environment
 
-RUN_SECONDS_MAX = 240
+RUN_SECONDS_MAX = 900
+"""On a machine that has much else to do; alone it takes 15 at most."""
 TESTS = Path(__file__).parents[1]
 IS_SOAK = SECONDS_VARIABLE in os.environ
 

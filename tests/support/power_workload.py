@@ -1,6 +1,6 @@
 """A workload of the engine that tells, in a file, what it has begun and what was acknowledged. Run by strace.
 
-python power_workload.py <folder of the mountpaths> <marks> <seed> [label of a sync to leave out | lmdb]
+python power_workload.py <folder of the mountpaths> <marks> <seed> <core|all> [label of a sync to leave out | lmdb]
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ import asyncio
 import os
 import random
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import lmdb
 
-from shoal_core.objects import CopyRequest
+from shoal_core.multipart import Completion, PartChoice
+from shoal_core.objects import BucketProperties, CopyRequest, PutRequest
 from shoal_store import durability
 from shoal_store.engine import Engine
-from support.engines import BUCKET, put, put_in_chunks, put_in_parts, unstarted_engine
+from shoal_store.rechunk import Step as Rechunked, rechunk
+from support.engines import BUCKET, in_pieces, put, put_in_chunks, put_in_parts, unstarted_engine
 
 WRITERS = 4
 STEPS = 14
@@ -29,6 +33,9 @@ SIZES = {
     "parts": (2, 60_000),
     "copy": (17_000, 60_000),
 }
+"""The core of them: what has every sync at least once."""
+MORE_SIZES = {"copied chunks": SIZES["chunks"], "rechunk": SIZES["chunks"], "append": (20_000, 60_000)}
+Kinds = Literal["core", "all"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,13 @@ class Step:
     """None: deleted."""
 
 
-def plan(seed: int) -> list[list[Step]]:
+def plan(seed: int, kinds: Kinds) -> list[list[Step]]:
     """The steps of each writer, the same for a seed. Every name is written by one writer only."""
-    return [steps_of(writer, random.Random(f"{seed}-{writer}")) for writer in range(WRITERS)]
+    sizes = SIZES if kinds == "core" else SIZES | MORE_SIZES
+    return [steps_of(writer, random.Random(f"{seed}-{writer}"), sizes) for writer in range(WRITERS)]
 
 
-def steps_of(writer: int, chance: random.Random) -> list[Step]:
+def steps_of(writer: int, chance: random.Random, sizes: Mapping[str, tuple[int, int]]) -> list[Step]:
     steps: list[Step] = []
     present: set[str] = set()
     for number in range(STEPS):
@@ -57,9 +65,9 @@ def steps_of(writer: int, chance: random.Random) -> list[Step]:
             present.discard(name)
             steps.append(Step(writer, number, "delete", name, None))
             continue
-        kind = chance.choice(list(SIZES))
+        kind = chance.choice(list(sizes))
         present.add(name)
-        steps.append(Step(writer, number, kind, name, chance.randbytes(chance.randint(*SIZES[kind]))))
+        steps.append(Step(writer, number, kind, name, chance.randbytes(chance.randint(*sizes[kind]))))
     return steps
 
 
@@ -72,30 +80,60 @@ async def work(engine: Engine, steps: list[Step], marks: int) -> None:
             await put_in_chunks(engine, step.name, step.data, CHUNK_BYTES)
         elif step.kind == "parts":
             await put_in_parts(engine.store, step.name, step.data)
-        elif step.kind == "copy":
-            await put_copy(engine, step.name, step.data)
+        elif step.kind in ("copy", "copied chunks"):
+            await put_copy(engine, step.name, step.data, chunked=step.kind == "copied chunks")
+        elif step.kind == "rechunk":
+            await put_rechunked(engine, step.name, step.data)
+        elif step.kind == "append":
+            await put_appended(engine, step.name, step.data)
         else:
             await put(engine, step.name, step.data)
         mark(marks, "ack", step)
 
 
-async def put_copy(engine: Engine, name: str, data: bytes) -> None:
+async def put_copy(engine: Engine, name: str, data: bytes, *, chunked: bool) -> None:
     """Of a source that is gone right afterwards."""
     source = f"source of {name}"
-    await put(engine, source, data)
+    await (put_in_chunks(engine, source, data, CHUNK_BYTES) if chunked else put(engine, source, data))
     await engine.store.copy(BUCKET, CopyRequest(BUCKET, source, name))
     await engine.store.delete(BUCKET, source)
+
+
+async def put_rechunked(engine: Engine, name: str, data: bytes) -> None:
+    """All objects whose names begin so, which no other writer has."""
+    await put(engine, name, data)
+    properties = BucketProperties(chunk_above_bytes=CHUNK_BYTES, chunk_bytes=CHUNK_BYTES)
+    await rechunk(engine, replace(BUCKET, properties=properties), name, go_on)
+
+
+async def go_on(_step: Rechunked) -> None:
+    """At full speed."""
+
+
+async def put_appended(engine: Engine, name: str, data: bytes) -> None:
+    """The end of it becomes a part behind what the object already holds."""
+    store, half = engine.store, len(data) // 2
+    source = f"beginning of {name}"
+    await put(engine, source, data[:half])
+    upload = await store.begin_upload(BUCKET, PutRequest(name))
+    body = await store.open(BUCKET, source)
+    first = await store.put_part(BUCKET, upload.id, 1, PutRequest(name), body.chunks())
+    await body.close()
+    second = await store.put_part(BUCKET, upload.id, 2, PutRequest(name), in_pieces(data[half:]))
+    choices = (PartChoice(1, first.etag), PartChoice(2, second.etag))
+    await store.complete_upload(BUCKET, name, upload.id, Completion(choices))
+    await store.delete(BUCKET, source)
 
 
 def mark(descriptor: int, word: str, step: Step) -> None:
     os.write(descriptor, f"{word} {step.writer} {step.number}\n".encode())
 
 
-async def main(folder: Path, marks: Path, seed: int) -> None:
+async def main(folder: Path, marks: Path, seed: int, kinds: Kinds) -> None:
     descriptor = os.open(marks, os.O_WRONLY | os.O_CREAT)
     engine = unstarted_engine({name: folder / "disks" / name for name in ("mp1", "mp2")})
     await engine.start()
-    await asyncio.gather(*(work(engine, steps, descriptor) for steps in plan(seed)))
+    await asyncio.gather(*(work(engine, steps, descriptor) for steps in plan(seed, kinds)))
     # As a power loss would find it.
     os._exit(0)
 
@@ -109,6 +147,7 @@ def leave_out(label: str) -> None:
 
 
 if __name__ == "__main__":
-    for given in sys.argv[4:]:
+    for given in sys.argv[5:]:
         leave_out(given)
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    chosen: Kinds = "all" if sys.argv[4] == "all" else "core"
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), chosen))

@@ -1,0 +1,134 @@
+"""A workload recorded under strace, and what a power loss at any moment of it would leave: does the store stand it?
+
+strace sees every write, rename and sync, those of LMDB too (its pages by pwrite, its meta page through a descriptor
+with O_DSYNC). `support.power_disk` says what a power loss may leave of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shoal_core.errors import ObjectNotFound, ShoalError
+from shoal_store.fsck import verify
+from support.engines import get, unstarted_engine
+from support.power_disk import Disk, Mercy, materialise
+from support.power_trace import COMMAND, Event, Trace
+from support.power_workload import Kinds, plan
+
+TESTS = Path(__file__).parents[1]
+WRITING_POINTS = 30
+RECORD_SECONDS_MAX = 280
+ORPHANS = frozenset({"orphan-chunk", "orphan-manifest", "orphan-payload"})
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Of one workload."""
+
+    seed: int
+    kinds: Kinds
+    events: Sequence[Event]
+    root: str
+
+    def crash_points(self, chance: random.Random) -> list[int]:
+        """Before every sync while the store is made, anywhere while objects are written, and the very end."""
+        begun = next(index for index, event in enumerate(self.events) if event.call == "mark")
+        making = [index for index, event in enumerate(self.events[:begun]) if event.call.startswith("sync")]
+        writing = chance.sample(range(begun, len(self.events)), WRITING_POINTS)
+        return [*making, *writing, len(self.events)]
+
+    def states(self, chance: random.Random) -> Iterator[State]:
+        for point in sorted(self.crash_points(chance)):
+            disk = Disk.after(self.events, point)
+            for mercy in Mercy:
+                yield State(self, point, mercy, disk)
+
+    def allowed(self, point: int) -> dict[str, list[bytes | None]]:
+        """What each name may hold: the outcome of its last acknowledged step, or of one that was begun since."""
+        outcomes: dict[str, list[bytes | None]] = {}
+        steps = plan(self.seed, self.kinds)
+        marks = b"".join(event.data for event in self.events[:point] if event.call == "mark")
+        for word, writer, number in (mark.split() for mark in marks.decode().splitlines()):
+            step = steps[int(writer)][int(number)]
+            found = outcomes.setdefault(step.name, [None])
+            if word == "begin":
+                found.append(step.data)
+            else:
+                outcomes[step.name] = [step.data]
+        return outcomes
+
+
+@dataclass(frozen=True)
+class State:
+    """After a power loss at `point`."""
+
+    recording: Recording
+    point: int
+    mercy: Mercy
+    disk: Disk
+
+    def __str__(self) -> str:
+        return f"workload {self.recording.seed}, event {self.point}, {self.mercy.name}"
+
+    def loss(self, memory: Path) -> str:
+        """What is wrong with the store then; "" if nothing is."""
+        folder = memory / "state"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        chance = random.Random(f"{self.recording.seed}-{self.point}")
+        root = self.recording.root
+        materialise(self.disk.left(root, self.mercy, chance), root, folder)
+        try:
+            return asyncio.run(missing(folder, self.recording.allowed(self.point)))
+        except ShoalError as error:
+            return f"{type(error).__name__}: {error.message}"
+
+
+def record(folder: Path, *left_out: str, seed: int, kinds: Kinds = "core") -> Recording:
+    """Run the workload, without the syncs of these labels."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    root, marks, output = folder / "root", folder / "marks", folder / "trace"
+    root.mkdir(parents=True)
+    script = str(TESTS / "support" / "power_workload.py")
+    workload = [sys.executable, script, str(root), str(marks), str(seed), kinds, *left_out]
+    environment = os.environ | {"PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        [*COMMAND, "-o", str(output), *workload],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=RECORD_SECONDS_MAX,
+        check=False,
+    )
+    if "ptrace" in result.stderr and "not permitted" in result.stderr:
+        pytest.skip("strace may not trace here")
+    assert result.returncode == 0, result.stderr
+    return Recording(seed, kinds, Trace(root, marks).read(output), str(root))
+
+
+async def missing(folder: Path, expected: dict[str, list[bytes | None]]) -> str:
+    folders = {name: folder / "disks" / name for name in ("mp1", "mp2")}
+    engine = unstarted_engine(folders)
+    try:
+        for name, contents in expected.items():
+            try:
+                found: bytes | None = await get(engine, name)
+            except ObjectNotFound:
+                found = None
+            if found not in contents:
+                return f"{name[:20]}: {None if found is None else len(found)} bytes that nobody wrote last"
+    finally:
+        engine.close()
+    damages = [finding for finding in verify(folders).findings if finding.kind not in ORPHANS]
+    return "; ".join(f"{finding.kind} {finding.what} {finding.detail}" for finding in damages)
