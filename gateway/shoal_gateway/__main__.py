@@ -66,7 +66,13 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             redirecting=redirecting,
         )
         started = asyncio.Event()
-        server = HttpServer(application, listener, on_started=started.set, fast_lane=config.fast_lane)
+        server = HttpServer(
+            application,
+            listener,
+            on_started=started.set,
+            fast_lane=config.fast_lane,
+            connections_max=config.connections_max,
+        )
         async with background(stopping(server, stop), redirecting.learn_key(node.etcd), parts.load.follow()):
             running = asyncio.create_task(server.run_until_stopped())
             await started.wait()

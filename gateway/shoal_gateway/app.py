@@ -42,7 +42,10 @@ from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_f
 ABORT_KEY = "shoal.abort"
 TAKE_BODY_KEY = "shoal.take_body"
 WRITE_PIECES_KEY = "shoal.write_pieces"
-"""Where our HTTP protocol puts its functions: the first cuts the connection."""
+UNSENT_KEY = "shoal.unsent"
+CROWD_KEY = "shoal.crowd"
+"""Where our HTTP protocol puts its functions, of which the first cuts the connection, and the limit on connections if
+this one is above it."""
 
 
 ALWAYS_ANSWERED = frozenset({b"/v1/health", b"/-/metrics"})
@@ -97,6 +100,7 @@ class GatewayApplication:
             idle_timeout_seconds=self.idle_timeout_seconds,
             take_body=scope.get(TAKE_BODY_KEY),
             write_pieces=scope.get(WRITE_PIECES_KEY),
+            unsent=scope.get(UNSENT_KEY),
         )
         surface = surface_of(call.raw_path)
         if surface == "s3":
@@ -109,6 +113,9 @@ class GatewayApplication:
             count(surface, call.method, exchange.status, seconds=time.perf_counter() - began)
 
     async def _serve(self, call: Call, scope: Scope, exchange: Exchange, surface: str) -> None:
+        if (limit := scope.get(CROWD_KEY)) is not None:
+            exchange.common_headers.append((b"connection", b"close"))
+            raise limit.refusal(f"this gateway worker has {limit.most} connections, all busy: repeat shortly")
         if call.raw_path in ALWAYS_ANSWERED:
             return await self._answer(call, scope, exchange, surface)
         bytes_held = bytes_held_by(call, surface)

@@ -51,8 +51,10 @@ class GatewayConfiguration:
     """Absolute; AIStore's promote may take files of this host from below it. Without it, from nowhere."""
     requests_max: int = 512
     """Requests that this worker serves at a time; more are answered 503."""
+    connections_max: int = 10_000
+    """Connections that this worker keeps, if it may have two descriptors for each; past it, idle ones are closed."""
     idle_timeout_seconds: float = 60.0
-    """How long a client may neither send nor take anything within a request."""
+    """In so many seconds of waiting, a client must send or take 64 KiB (or all that is left), or it is cut off."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
 

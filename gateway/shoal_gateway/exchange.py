@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from starlette.types import Message, Receive, Send
 
 from shoal_core.errors import SizeMismatch
+from shoal_core.patience import PROGRESS_BYTES_MIN, Patience
 from shoal_gateway.call import Call
 from shoal_gateway.large_body import LargeBody
 from shoal_gateway.rest.errors import RequestTimedOut
@@ -19,8 +20,11 @@ from shoal_gateway.rest.errors import RequestTimedOut
 Headers = list[tuple[bytes, bytes]]
 WritePieces = Callable[[Sequence[bytes]], Awaitable[None]]
 """One piece of a body whose length was not announced, in parts. Waits until more can be taken; raises ClientGone."""
+AWAITED_BYTES = 64 << 10
 TakeBody = Callable[[], LargeBody | None]
 """None: not now; what is there comes by ASGI's `receive`."""
+Unsent = Callable[[], int]
+"""Bytes that were given to the connection and not taken by the client yet."""
 
 
 class ClientGone(SizeMismatch):
@@ -39,6 +43,7 @@ class Exchange:
         idle_timeout_seconds: float,
         take_body: TakeBody | None = None,
         write_pieces: WritePieces | None = None,
+        unsent: Unsent | None = None,
     ) -> None:
         self.call = call
         self.started = False
@@ -47,29 +52,31 @@ class Exchange:
         """Added to every answer."""
         self._receive = receive
         self._send = send
-        self._idle_timeout_seconds = idle_timeout_seconds
+        self._patience = Patience(idle_timeout_seconds)
+        self._unsent = unsent or (lambda: 0)
         self._take_body = take_body
         self._write_pieces = write_pieces
         self._expects_continue = call.headers.get("expect", "").lower() == "100-continue"
 
     async def write_pieces(self, pieces: Sequence[bytes]) -> None:
         """As `write` with more to come, without copying them together first where that can be spared."""
-        if self._write_pieces is None:
+        write_pieces = self._write_pieces
+        if write_pieces is None:
             await self.write(b"".join(pieces), more=True)
-            return
-        try:
-            async with asyncio.timeout(self._idle_timeout_seconds):
-                await self._write_pieces(pieces)
-        except TimeoutError as error:
-            raise self._took_nothing() from error
+        else:
+            await self._patiently(lambda: write_pieces(pieces))
 
     async def receive(self) -> Message:
         self._expects_continue = False
+        self._patience.begin()
         try:
-            async with asyncio.timeout(self._idle_timeout_seconds):
-                return await self._receive()
+            async with asyncio.timeout(self._patience.seconds):
+                message = await self._receive()
         except TimeoutError as error:
             raise self._timed_out() from error
+        if self._patience.is_out(len(message.get("body", b""))) and message.get("more_body", False):
+            raise self._timed_out()
+        return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -80,14 +87,28 @@ class Exchange:
                 # The client was not told to go on, and whether it sends its body now nobody knows.
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
-        try:
-            async with asyncio.timeout(self._idle_timeout_seconds):
-                await self._send(message)
-        except TimeoutError as error:
-            raise self._took_nothing() from error
+        if len(message.get("body", b"")) > AWAITED_BYTES and not message.get("more_body", False):
+            # The end goes out alone, once the client has taken most of the rest: what waits for it belongs to a
+            # request that is still counted.
+            rest = {**message, "more_body": True}
+            await self._patiently(lambda: self._send(rest))
+            message = {"type": message["type"], "body": b"", "more_body": False}
+        await self._patiently(lambda: self._send(message))
 
-    def _took_nothing(self) -> RequestTimedOut:
-        return RequestTimedOut(f"the client took nothing for {self._idle_timeout_seconds:g} s")
+    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
+        """`write` waits until the client has taken most of what it has, and then writes at once: a wait that was
+        given up has written nothing, and can be begun again for a client that is slow and steady."""
+        seconds = self._patience.seconds
+        while True:
+            unsent = self._unsent()
+            try:
+                async with asyncio.timeout(seconds):
+                    return await write()
+            except TimeoutError as error:
+                if unsent - self._unsent() < PROGRESS_BYTES_MIN:
+                    raise RequestTimedOut(
+                        f"the client took less than {PROGRESS_BYTES_MIN} bytes in {seconds:g} s"
+                    ) from error
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request's body as it arrives. Raises ClientGone when the connection ends first."""
@@ -107,19 +128,23 @@ class Exchange:
     async def _pieces(self, large: LargeBody) -> AsyncIterator[bytes]:
         try:
             while large.left:
+                self._patience.begin()
                 try:
-                    piece = await large.receive(idle_timeout_seconds=self._idle_timeout_seconds)
+                    piece = await large.receive(idle_timeout_seconds=self._patience.seconds)
                 except TimeoutError as error:
                     raise self._timed_out() from error
                 if not piece:
                     raise client_gone()
+                if self._patience.is_out(len(piece)) and large.left:
+                    raise self._timed_out()
                 yield piece
         finally:
             large.close()
 
     def _timed_out(self) -> RequestTimedOut:
         return RequestTimedOut(
-            f"nothing came for {self._idle_timeout_seconds:g} s: send the body without such pauses"
+            f"less than {PROGRESS_BYTES_MIN} bytes of the body came in {self._patience.seconds:g} s: "
+            "send it without such pauses"
         )
 
     async def start(self, status: int, headers: Headers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shoal_gateway.app import ABORT_KEY, TAKE_BODY_KEY, WRITE_PIECES_KEY
+from shoal_gateway.app import ABORT_KEY, CROWD_KEY, TAKE_BODY_KEY, UNSENT_KEY, WRITE_PIECES_KEY
+from shoal_gateway.crowd import Crowd
 from shoal_gateway.exchange import ClientGone
 from shoal_gateway.large_body import LARGE_BYTES_MIN, LargeBody
+from shoal_gateway.leaving import Leaving
+from shoal_gateway.unsent import unsent_in_kernel
 
 HEADER_SECONDS_MAX = 20.0
 HEADER_BYTES_MAX = 64 << 10
@@ -28,6 +32,13 @@ class TooManyHeaders(Exception):
 class GuardedHttpProtocol(HttpToolsProtocol):
     """Headers must be complete in time and small; bodies have their deadlines in `Exchange`."""
 
+    is_admitted = True
+    """Unless there are too many connections: then every request of this one is refused."""
+    _answered_at = 0.0
+    """When the connection was made, or its last answer ended."""
+    _leaves = False
+    """It was told to make room."""
+    _leaving: Leaving | None = None
     _header_timer: asyncio.TimerHandle | None = None
     _in_headers = False
     _header_bytes = 0
@@ -38,12 +49,36 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _unread = 0
     """Bytes of a large body that nobody wants any more."""
 
+    def __init__(self, *arguments: Any, crowd: Crowd, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._crowd = crowd
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._answered_at = time.monotonic()
         self._arm_header_timer()
+        if self._crowd.is_overrun(len(self.connections)):
+            self._crowd.limit.refuse()
+            transport.abort()
+        else:
+            # The set holds our own protocols alone.
+            self.is_admitted = self._crowd.admits(self.connections, len(self.connections))  # type: ignore[arg-type]
+
+    def idle_since(self) -> float | None:
+        idle = not self._in_headers and (self.cycle is None or self.cycle.response_complete)
+        return self._answered_at if idle and not self.transport.is_closing() else None
+
+    def make_room(self) -> None:
+        self._leaves = True
+        self.transport.close()
+        self._watch_leaving()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._leaves:
+            self._crowd.left()
         self._disarm_header_timer()
+        if self._leaving is not None:
+            self._leaving.end()
         if self._large_body is not None:
             self._large_body.lose()
         super().connection_lost(exc)
@@ -59,7 +94,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if was_in_headers and self._in_headers:
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES_MAX:
-                self._refuse_headers()
+                self._refuse_headers(431, b"the headers are longer than %d bytes" % HEADER_BYTES_MAX)
         elif self.cycle is None or self.cycle.response_complete:
             # Bytes came, but no request yet (empty lines): they must not keep the connection for ever.
             self._arm_header_timer()
@@ -70,6 +105,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._arm_header_timer()
         self.scope[ABORT_KEY] = self.transport.abort  # type: ignore[literal-required]  # ours
+        self.scope[UNSENT_KEY] = self._unsent  # type: ignore[literal-required]  # ours
+        if not self.is_admitted:
+            self.scope[CROWD_KEY] = self._crowd.limit  # type: ignore[literal-required]  # ours
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= HEADERS_MAX:
@@ -94,9 +132,29 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
+        self._answered_at = time.monotonic()
         if self._large_body is not None:
             self._large_body.close()
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_leaving()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_leaving()
+
+    def _watch_leaving(self) -> None:
+        if self._leaving is None:
+            transport = self.transport
+            self._leaving = Leaving(
+                waiting=transport.get_write_buffer_size, unsent=self._unsent, abort=transport.abort
+            )
+            self._leaving.watch()
+
+    def _unsent(self) -> int:
+        connection = self.transport.get_extra_info("socket")
+        kernel = unsent_in_kernel(connection.fileno()) if connection is not None else 0
+        return self.transport.get_write_buffer_size() + kernel
 
     async def _write_pieces(self, cycle: RequestResponseCycle, pieces: Sequence[bytes]) -> None:
         """`exchange.WritePieces`: as the cycle sends a body, but what the pieces hold is copied by the kernel alone."""
@@ -159,11 +217,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._header_timer = None
 
     def _headers_too_slow(self) -> None:
+        """Who has begun a request is told why; who never said anything is a connection made in advance."""
         self._header_timer = None
-        self.transport.abort()
+        if self._in_headers:
+            self._refuse_headers(408, b"the headers were not complete within %d s" % HEADER_SECONDS_MAX)
+        else:
+            self.transport.close()
 
-    def _refuse_headers(self) -> None:
-        self.transport.write(STATUS_LINE[431] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+    def _refuse_headers(self, status: int, reason: bytes) -> None:
+        head = b"connection: close\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(reason)
+        self.transport.write(STATUS_LINE[status] + head + reason)
         self.transport.close()
 
 

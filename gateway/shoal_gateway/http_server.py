@@ -12,11 +12,13 @@ import uvicorn
 from shoal_core.errors import ConfigurationError
 from shoal_core.rpc import beyond_loopback
 from shoal_gateway.app import GatewayApplication
+from shoal_gateway.crowd import Crowd, connections_that_fit
 from shoal_gateway.guard import is_loopback
 from shoal_gateway.http_protocol import GuardedHttpProtocol
-from shoal_gateway.lane.protocol import CONNECTIONS_MAX, LaneProtocol
+from shoal_gateway.lane.protocol import LaneProtocol
 
 BACKLOG = 2048
+CONNECTIONS_MAX = 10_000
 KEEP_ALIVE_SECONDS = 65
 SHUTDOWN_SECONDS_MAX = 6
 
@@ -31,12 +33,14 @@ class HttpServer(uvicorn.Server):
         *,
         on_started: Callable[[], None],
         fast_lane: bool = True,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
+        crowd = Crowd(connections_that_fit(connections_max))
         protocol = partial(LaneProtocol, service=application) if fast_lane else GuardedHttpProtocol
         super().__init__(
             uvicorn.Config(
                 application,
-                http=protocol,  # type: ignore[arg-type]  # is called as a class is
+                http=partial(protocol, crowd=crowd),  # type: ignore[arg-type]  # is called as a class is
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -45,7 +49,6 @@ class HttpServer(uvicorn.Server):
                 # Nobody in front of us: a caller must not choose its own address.
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=CONNECTIONS_MAX,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
                 # The request id of one request must not leak into the next of its connection.

@@ -12,9 +12,10 @@ from shoal.common.v1 import common_pb2
 from shoal.object.v1 import object_pb2, upload_pb2
 from shoal_core.errors import ChecksumMismatch, DeadlineExceeded, InvalidArgument, SizeMismatch
 from shoal_core.objects import FRAME_BYTES
+from shoal_core.patience import PROGRESS_BYTES_MIN, Patience
 
 IDLE_SECONDS_MAX = 60.0
-"""How long a body may send nothing; then it is given up."""
+"""In so many seconds of waiting, PROGRESS_BYTES_MIN of a body must come, or it is given up."""
 METADATA_BYTES_MAX = 8 << 10
 CHECKSUM_TYPES = frozenset({"xxhash2", "crc32c", "md5", "sha256", "sha512"})
 
@@ -26,7 +27,7 @@ class UploadedBody(Generic[Message]):
 
     def __init__(self, requests: AsyncIterator[Message], *, idle_seconds: float) -> None:
         self._requests: AsyncIterator[Message] = requests
-        self._idle_seconds = idle_seconds
+        self._patience = Patience(idle_seconds)
         self.finish_headers: Mapping[str, str] = {}
 
     async def first(self) -> Message:
@@ -55,15 +56,23 @@ class UploadedBody(Generic[Message]):
         raise InvalidArgument(f"the upload ended after {received} bytes without its finish: nothing was kept")
 
     async def _next(self) -> Message | None:
+        self._patience.begin()
         try:
-            async with asyncio.timeout(self._idle_seconds) as deadline:
-                return await anext(self._requests, None)
+            async with asyncio.timeout(self._patience.seconds) as deadline:
+                message = await anext(self._requests, None)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise DeadlineExceeded(
-                f"the upload sent nothing for {self._idle_seconds:g} s and was given up: send it again"
-            ) from error
+            raise self._too_slow() from error
+        if message is not None and self._patience.is_out(message.ByteSize()):
+            raise self._too_slow()
+        return message
+
+    def _too_slow(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"less than {PROGRESS_BYTES_MIN} bytes of the upload came in {self._patience.seconds:g} s and it was "
+            "given up: send it again"
+        )
 
 
 def fill_frame(frame: object_pb2.Frame, data: bytes, *, offset: int) -> None:

@@ -154,13 +154,17 @@ class Limit:
 
     def refusal(self, message: str) -> TooBusy:
         """To be raised; counted, and logged now and then."""
+        self.refuse()
+        return self.kind(message, limit=str(self.most))
+
+    def refuse(self) -> None:
+        """Where there is nobody to tell."""
         self.refused += 1
         REFUSED.labels(self.name).inc()
         now = time.monotonic()
         if now - self.told_at >= TOLD_SECONDS:
             self.told_at = now
             get_logger().warning("refused", limit=self.name, most=self.most, so_far=self.refused)
-        return self.kind(message, limit=str(self.most))
 
 
 class Places:

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -59,6 +60,7 @@ def run_service(name: str, serve: Serve, *, settings: type[Any]) -> None:
             print_settings(settings, arguments.config, prefix=prefix)
         else:
             collect_less_often()
+            allow_descriptors()
             uvloop.run(until_stopped(arguments.config, serve))
     except Exception as error:
         cause = first_error(error)
@@ -75,6 +77,12 @@ def collect_less_often() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 20)
+
+
+def allow_descriptors() -> None:
+    """As many as this user may have; the usual soft limit of 1,024 is for programs that call select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def print_settings(settings: type[Any], path: Path, *, prefix: str) -> None:

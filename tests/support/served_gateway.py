@@ -65,7 +65,11 @@ class Gateway:
 
 @asynccontextmanager
 async def served(
-    parts: Parts, *, requests_max: int = 8, idle_timeout_seconds: float = 5
+    parts: Parts,
+    *,
+    requests_max: int = 8,
+    idle_timeout_seconds: float = 5,
+    connections_max: int = 1000,
 ) -> AsyncIterator[Gateway]:
     listener = listening_socket("127.0.0.1:0")
     port = listener.getsockname()[1]
@@ -73,7 +77,7 @@ async def served(
         parts, LocalGuard(port=port), requests_max=requests_max, idle_timeout_seconds=idle_timeout_seconds
     )
     started = asyncio.Event()
-    server = HttpServer(application, listener, on_started=started.set)
+    server = HttpServer(application, listener, on_started=started.set, connections_max=connections_max)
     running = asyncio.create_task(server.run_until_stopped())
     await started.wait()
     try:

@@ -16,7 +16,6 @@ from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
 from shoal_gateway.metrics import SECONDS, LaneTally, count
 from shoal_store.written_commit import nothing_changed
 
-CONNECTIONS_MAX = 4096
 HELD_BYTES_MAX = 64 << 10
 """Of the next requests, while a body is leaving."""
 
@@ -53,7 +52,6 @@ class LaneProtocol(GuardedHttpProtocol):
         self._is_writing = False
         """A write waits to be safe."""
         self._held = bytearray()
-        self._answered_at = 0.0
         self._is_last = False
         """The server stops: the connection ends with the body that is leaving."""
 
@@ -61,6 +59,8 @@ class LaneProtocol(GuardedHttpProtocol):
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection is None or self.client is None or transport.get_extra_info("sslcontext") is not None:
+            return
+        if not self.is_admitted:
             return
         self._lane, self._peer, self._descriptor = self._service.lane, self.client[0], connection.fileno()
 
@@ -107,8 +107,10 @@ class LaneProtocol(GuardedHttpProtocol):
             and (cycle is None or (cycle.response_complete and not cycle.more_body))
             and not self.transport.is_closing()
             and not self.transport.get_write_buffer_size()
-            and len(self.connections) < CONNECTIONS_MAX
         )
+
+    def idle_since(self) -> float | None:
+        return None if self._sender is not None or self._is_writing else super().idle_since()
 
     def _answered(self, data: bytes) -> bool:
         assert self._lane is not None

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shoal_core.patience import PROGRESS_BYTES_MIN
+from shoal_gateway.unsent import unsent_in_kernel
 from shoal_store.ready import READY_BYTES, FileRange, close_files, is_cached
 
 TURN_BYTES = READY_BYTES
@@ -74,7 +76,8 @@ class FileSender:
         """Of the current file, what was read ahead."""
         self._watching = False
         self._reading: asyncio.Future[None] | None = None
-        self._moved = False
+        self._moved = 0
+        """Bytes given to the kernel, those included that it still had at the last look at the progress."""
         self._ended = False
         self._timer = loop.call_later(idle_timeout_seconds, self._check_progress)
         self._watch()
@@ -92,8 +95,9 @@ class FileSender:
                 # What was just read ahead is sent without another look, so that there is always progress.
                 if end > self._read_until and not is_cached(file.descriptor, file.offset, end):
                     return self._read_ahead(file, end)
-                budget -= self._body.send(self._connection, budget)
-                self._moved = True
+                sent = self._body.send(self._connection, budget)
+                budget -= sent
+                self._moved += sent
                 if file.offset == file.end:
                     self._read_until = 0
         except BlockingIOError:
@@ -128,14 +132,16 @@ class FileSender:
         elif reading.cancelled() or reading.exception() is not None:
             self._end(whole=False)
         else:
-            self._moved = True
+            # A disk that is slow is not the client's fault.
+            self._moved += PROGRESS_BYTES_MIN
             self._watch()
 
     def _check_progress(self) -> None:
-        """A client that takes nothing for the idle time is cut off."""
-        if not self._moved:
+        """A client that takes next to nothing for the idle time is cut off; one that is slow and steady is not."""
+        unsent = unsent_in_kernel(self._connection.fileno())
+        if self._moved - unsent < PROGRESS_BYTES_MIN:
             return self._end(whole=False)
-        self._moved = False
+        self._moved = unsent
         self._timer = self._loop.call_later(self._idle_timeout_seconds, self._check_progress)
 
     def _end(self, *, whole: bool) -> None:

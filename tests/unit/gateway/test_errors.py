@@ -12,7 +12,7 @@ from shoal_core import errors
 from shoal_core.errors import ShoalError
 from shoal_core.objects import BucketReference
 from shoal_gateway.call import Call
-from shoal_gateway.rest.errors import ERROR_ROWS, answer_to, row_of
+from shoal_gateway.rest.errors import ERROR_ROWS, TooManyBatches, answer_to, row_of
 
 
 def call(method: str = "GET", name: str = "") -> Call:
@@ -47,6 +47,11 @@ def test_what_passes_by_itself_says_when_to_retry(kind: type[ShoalError]) -> Non
     answer = answer_to(kind("away"), call())
     assert answer.status == 503
     assert (b"retry-after", b"1") in answer.headers
+
+
+def test_too_many_batches_say_when_to_retry_too() -> None:
+    answer = answer_to(TooManyBatches("many"), call())
+    assert (answer.status, (b"retry-after", b"1") in answer.headers) == (429, True)
 
 
 def test_a_missing_bucket_is_worded_as_the_sdk_parses_it() -> None:

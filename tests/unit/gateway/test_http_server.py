@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,10 @@ from shoal_gateway import http_protocol
 from shoal_gateway.http_server import listening_socket
 from shoal_gateway.parts import Parts
 from support.memory_store import MemoryBody, MemoryObjectStore
-from support.served_gateway import GET, PUT, Gateway, served
+from support.served_gateway import GET, PUT, Connection, Gateway, served
+
+HEALTH = "GET /v1/health HTTP/1.1\nHost: localhost\n\n"
+MANY = 4
 
 
 @pytest.fixture
@@ -84,11 +88,13 @@ async def test_endless_headers_are_cut_off(gateway: Gateway) -> None:
         assert (await connection.rest())[:13] in (b"HTTP/1.1 431 ", b"")
 
 
-async def test_slow_headers_are_cut_off(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_that_are_not_complete_in_time_are_408_and_close(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_protocol, "HEADER_SECONDS_MAX", 0.05)
     async with gateway.connection() as connection:
         connection.send("GET /v1/health HTTP/1.1\nHost: loc")
-        assert await connection.rest() == b""
+        assert (await connection.rest()).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_connection_that_says_nothing_is_cut_off(
@@ -105,6 +111,87 @@ async def test_a_body_that_stops_is_408_and_leaves_nothing(parts: Parts, store: 
         assert head.startswith("HTTP/1.1 408")
         assert await connection.reader.read() == b""
     assert store.names == []
+
+
+async def test_a_body_of_a_byte_now_and_then_is_408_and_leaves_nothing(
+    parts: Parts, store: MemoryObjectStore
+) -> None:
+    async with served(parts, idle_timeout_seconds=0.2) as gateway, gateway.connection() as connection:
+        connection.send(PUT.format("o", 1_000_000))
+        dripping = asyncio.create_task(drip(connection))
+        head, body = await connection.answer()
+        dripping.cancel()
+        assert (head.startswith("HTTP/1.1 408"), b"bytes of the body came in" in body) == (True, True)
+    assert store.names == []
+
+
+async def drip(connection: Connection) -> None:
+    """A byte now and then, for ever."""
+    while True:
+        connection.send("", b"x")
+        await asyncio.sleep(0.01)
+
+
+async def test_what_an_answer_leaves_unsent_still_counts_as_a_request(parts: Parts) -> None:
+    size = 32 << 20
+    async with (
+        served(parts, requests_max=1, idle_timeout_seconds=60) as gateway,
+        gateway.connection() as slow,
+        gateway.connection() as second,
+    ):
+        assert (await slow.ask(PUT.format("o", size), bytes(size)))[0].startswith("HTTP/1.1 200")
+        slow.send(GET.format("o"))
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        head = await second.ask(GET.format("o").replace("GET", "HEAD"))
+        while " 503 " not in head[0]:
+            head = await second.ask(GET.format("o").replace("GET", "HEAD"))
+        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len((await slow.answer())[1]) == size
+        await eventually_served(second)
+
+
+async def eventually_served(connection: Connection) -> None:
+    async with asyncio.timeout(15):
+        while " 503 " in (await connection.ask(GET.format("o").replace("GET", "HEAD")))[0]:
+            pass
+
+
+async def test_one_connection_too_many_closes_the_one_that_was_idle_longest(parts: Parts) -> None:
+    async with served(parts, connections_max=MANY) as gateway, AsyncExitStack() as stack:
+        first, *others = [await stack.enter_async_context(gateway.connection()) for _ in range(MANY)]
+        for connection in (first, *others):
+            assert (await connection.ask(HEALTH))[0].startswith("HTTP/1.1 200")
+        newest = await stack.enter_async_context(gateway.connection())
+        assert (await newest.ask(HEALTH))[0].startswith("HTTP/1.1 200")
+        assert await first.rest() == b""
+        assert (await others[-1].ask(HEALTH))[0].startswith("HTTP/1.1 200")
+
+
+async def test_a_newcomer_is_told_to_come_later_when_all_connections_are_busy(parts: Parts) -> None:
+    busy = PUT.format("o", 10).replace("\n\n", "\nExpect: 100-continue\n\n")
+    async with (
+        served(parts, connections_max=MANY, requests_max=MANY) as gateway,
+        AsyncExitStack() as stack,
+    ):
+        connections = [await stack.enter_async_context(gateway.connection()) for _ in range(MANY)]
+        for connection in connections:
+            connection.send(busy)
+            assert " 100 " in (await connection.answer())[0]
+        newcomer = await stack.enter_async_context(gateway.connection())
+        head, body = await newcomer.ask(GET.format("o"))
+        expected = (" 503 " in head, "retry-after: 1" in head, "connection: close" in head)
+        assert (expected, b"connections, all busy" in body) == ((True, True, True), True)
+        assert await newcomer.rest() == b""
+        connections[0].send("", b"0123456789")
+        assert (await connections[0].answer())[0].startswith("HTTP/1.1 200")
+        again = await stack.enter_async_context(gateway.connection())
+        assert (await again.ask(GET.format("o")))[1] == b"0123456789"
+
+
+async def test_health_is_answered_by_a_worker_that_refuses_all_else(parts: Parts) -> None:
+    async with served(parts, requests_max=0) as gateway, gateway.connection() as connection:
+        assert " 503 " in (await connection.ask(GET.format("o")))[0]
+        assert (await connection.ask(HEALTH))[0].startswith("HTTP/1.1 200")
 
 
 async def test_a_client_that_takes_nothing_is_cut_off(parts: Parts) -> None:
