@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shoal_core.names import PROVIDERS
-from shoal_core.objects import Bucket
+from shoal_core.objects import Bucket, BucketReference
 
 METRICS = b"metrics"
 LONG_METRICS = b"/-/metrics"
@@ -30,7 +30,9 @@ def long_path(
         return None
     if signed or any(field in raw_query for field in SIGNED_QUERY):
         return None
-    if any(bucket.reference.name == first.decode() for bucket in buckets("ais")):
+    # S3 knows no namespaces, so no bucket in one can be meant.
+    own = BucketReference(first.decode())
+    if any(bucket.reference == own for bucket in buckets("ais")):
         return None
     if provider is None:
         return LONG_METRICS, raw_query

@@ -16,7 +16,7 @@ from shoal_core.errors import (
 )
 from shoal_core.telemetry import get_logger
 from shoal_gateway.call import Call
-from shoal_gateway.permissions import NOT_BUILT_PATHS
+from shoal_gateway.permissions import NOT_BUILT_METHODS, NOT_BUILT_PATHS
 from shoal_gateway.rest.errors import MethodNotAllowed
 
 LOGGED = (Unavailable, DataCorrupt, OutOfSpace)
@@ -43,6 +43,8 @@ def failure_of(error: Exception, call: Call) -> ShoalError:
 def failure_of_route(error: HTTPException, call: Call) -> ShoalError:
     """FastAPI found no route, or none for the method."""
     path = call.url_path
+    if error.status_code == 405 and (what := NOT_BUILT_METHODS.get((call.method, path))):
+        return not_built(what, call)
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
         return MethodNotAllowed(f"{call.method} is not a method of {path}; use {allow}", allow=allow)
@@ -50,7 +52,11 @@ def failure_of_route(error: HTTPException, call: Call) -> ShoalError:
         return InvalidArgument(str(error.detail))
     for beginning, what in NOT_BUILT_PATHS.items():
         if path.startswith(beginning):
-            return NotImplementedYet(
-                f"{what} is not built yet in this version of Shoal ({call.method} {path})"
-            )
+            return not_built(what, call)
     return NotFound(f"there is nothing at {path}: AIStore's API is under /v1/")
+
+
+def not_built(what: str, call: Call) -> NotImplementedYet:
+    return NotImplementedYet(
+        f"{what} is not built yet in this version of Shoal ({call.method} {call.url_path})"
+    )

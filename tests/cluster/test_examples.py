@@ -95,12 +95,14 @@ def nothing(_: Place) -> None:
 
 
 def start_job(place: Place) -> None:
-    place.post("cluster", {"action": "start", "value": {"Kind": "lru"}}, method="PUT")
+    answer = place.post("cluster", {"action": "start", "value": {"Kind": "lru"}}, method="PUT")
+    place.names["job"] = answer.text
 
 
 BEFORE: dict[str, Callable[[Place], None]] = {
     "status": start_job,
     "stop": start_job,
+    "getxstats": start_job,
     "enable-mp": lambda place: place.order("disable-mp"),
 }
 """What an action's example needs to have something to do."""

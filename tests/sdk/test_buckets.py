@@ -91,3 +91,5 @@ def test_flags_and_props_choose_what_is_told(bucket: Bucket) -> None:
     assert (full.size, full.version, len(full.checksum)) == (1, "1", 16)
     assert full.atime
     assert full.location.startswith("t[t")
+    (cached,) = bucket.list_all_objects(prefix="z", flags=[ListObjectFlag.CACHED])
+    assert (cached.size, cached.checksum, cached.version) == (1, full.checksum, "")

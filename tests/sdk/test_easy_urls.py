@@ -5,6 +5,7 @@ from __future__ import annotations
 import requests
 from aistore import Client
 from aistore.sdk.bucket import Bucket
+from aistore.sdk.namespace import Namespace
 
 
 def test_an_object_is_read_and_written_by_its_short_path(endpoint: str, bucket: Bucket) -> None:
@@ -34,3 +35,11 @@ def test_a_bucket_with_such_a_name_has_the_path_for_itself(endpoint: str, client
             assert answer.headers["content-type"].startswith("application/xml")
         finally:
             made.delete()
+
+
+def test_a_bucket_in_a_namespace_does_not_take_the_path(endpoint: str, client: Client) -> None:
+    made = client.bucket("metrics", namespace=Namespace(name="space")).create()
+    try:
+        assert "shoal_" in requests.get(f"{endpoint}/metrics", timeout=20).text
+    finally:
+        made.delete()

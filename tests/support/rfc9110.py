@@ -93,7 +93,7 @@ def tags(header: str | None) -> list[str] | None:
         else:
             found += [one_tag(item.strip(" \t"))] if item.strip(" \t") else []
             item = ""
-    if item or len(found) > TAGS_MAX:
+    if item or sum(not tag.endswith('"*"') for tag in found) > TAGS_MAX:
         raise Unreadable
     return found
 

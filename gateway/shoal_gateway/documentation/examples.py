@@ -14,11 +14,13 @@ NAMES: Mapping[str, str] = {
     "other": "copies",
     "upload": "UPLOAD",
     "target": "t1",
+    "job": "j-1d3f0a2b4c5e",
     "file": "start.js",
     "promote": "/data/incoming",
     "mountpath": "/data/mp1",
 }
-"""What stands for placeholders on the pages. `upload` is what `mpt-upload` answered."""
+"""What stands for placeholders on the pages. `upload` is what `mpt-upload` answered, `job` the
+id of a job."""
 NODE_HEADER = "Ais-Node-Id"
 BODY = "hello world"
 

@@ -19,6 +19,7 @@ PAGE_NAMES_MAX = 10_000
 EMPTY_PAGES_MAX = 1000
 
 DECIMAL = re.compile("[0-9]{1,20}")
+LIST_CACHED = 1 << 0
 LIST_DELETED = 1 << 2
 LIST_ARCHIVES = 1 << 3
 LIST_NAME_ONLY = 1 << 4
@@ -34,6 +35,8 @@ UNBUILT_FLAGS = {
     LIST_INVENTORY: "bucket inventories",
 }
 REMOTE_FLAGS = LIST_NOT_CACHED | LIST_DIFFERENCES
+
+PROPS_OF_CACHED = "name,size,checksum,atime"
 
 ENTRY_CACHED = 1 << 6
 ENTRY_IN_ARCHIVE = 1 << 7
@@ -130,7 +133,7 @@ async def list_archives(
 ) -> PackedPage:
     """As `list_page`, with the files of each archive behind it."""
     flags, entries = message.flag_bits, list[PackedEntry]()
-    fill = entry_maker(message.props, flags)
+    fill = entry_maker(props_of(message, flags), flags)
     query = list_query(message, flags, message.continuation_token or message.start_after)
 
     def show(info: ObjectInfo, is_archive: bool) -> None:
@@ -174,12 +177,17 @@ def list_query(message: ListMessage, flags: int, after: str) -> ListQuery:
 
 def page_entries(page: ListPage, message: ListMessage, flags: int) -> list[PackedEntry]:
     """Objects and, in a listing without recursion, folders; sorted together by the bytes of their names."""
-    fill = entry_maker(message.props, flags)
+    fill = entry_maker(props_of(message, flags), flags)
     entries = [fill(info) for info in page.entries]
     if page.prefixes and not flags & LIST_NO_FOLDERS:
         entries.extend(PackedEntry(n=prefix, f=ENTRY_FOLDER) for prefix in page.prefixes)
         entries.sort(key=lambda entry: entry.n.encode())
     return entries
+
+
+def props_of(message: ListMessage, flags: int) -> str:
+    """Who asks for what is in the cluster, and for nothing else, gets what AIStore tells of such objects."""
+    return message.props or (PROPS_OF_CACHED if flags & LIST_CACHED else "")
 
 
 def entry_maker(props: str, flags: int) -> Callable[[ObjectInfo], PackedEntry]:

@@ -68,6 +68,7 @@ def add_node_routes(router: APIRouter, parts: Parts) -> None:
         "remote": cluster.remote_clusters,
         "status": jobs.status,
         "qryxstats": jobs.snapshots,
+        "getxstats": jobs.snapshots_of_one,
         "status_all": jobs.all_status,
         "running_all": jobs.all_running,
     }

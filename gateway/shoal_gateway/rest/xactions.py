@@ -142,12 +142,24 @@ class XactionRoutes:
             if asked.id:
                 raise
             jobs = []
-        found: dict[str, list[dict[str, Json]]] = {}
-        for job in jobs:
-            for progress in self._progress_of(job):
-                if asked.target in ("", progress.target):
-                    found.setdefault(progress.target, []).append(snapshot(job, progress))
-        return json_answer(found)
+        return json_answer(self._snapshots(jobs, asked.target))
+
+    @documented(
+        Documentation(
+            "Tell how far each target is with one job.",
+            text="The job is `uuid` of the query, or `ID` of the body.",
+            query={"uuid": "The job's id, for `getxstats`."},
+            answer="JSON: lists of snapshots by target, as `qryxstats` answers.",
+            example={"ID": "{job}"},
+        )
+    )
+    async def snapshots_of_one(self, call: Call, message: ActionMessage) -> Response:
+        asked = question_of(message.whole)
+        wanted = call.query.get("uuid", "") or asked.id
+        if not wanted:
+            raise InvalidArgument("name the job: send its id as `uuid` of the query, or as ID of the body")
+        (job,) = await self._jobs(JobQuestion(id=wanted))
+        return json_answer(self._snapshots([job], asked.target))
 
     @documented(
         Documentation(
@@ -233,6 +245,15 @@ class XactionRoutes:
         if not jobs:
             raise JobNotFound(f"no job of kind {asked.kind[:40]!r} is known", kind=asked.kind[:40])
         return jobs
+
+    def _snapshots(self, jobs: Sequence[job_pb2.Job], target: str) -> dict[str, list[dict[str, Json]]]:
+        """By target; of all targets unless one is named."""
+        found: dict[str, list[dict[str, Json]]] = {}
+        for job in jobs:
+            for progress in self._progress_of(job):
+                if target in ("", progress.target):
+                    found.setdefault(progress.target, []).append(snapshot(job, progress))
+        return found
 
     def _progress_of(self, job: job_pb2.Job) -> Sequence[job_pb2.JobProgress]:
         """A job without work for any target is one that all have done."""
