@@ -93,11 +93,13 @@ def parse_query(query: bytes) -> Mapping[str, str]:
 
 def decode_once(raw: bytes) -> str:
     """Undo percent-encoding exactly once. What is not valid afterwards is refused, never repaired."""
-    if _BAD_ESCAPE.search(raw):
-        raise InvalidName(
-            "the path has a '%' that is not followed by two hexadecimal digits: write it as %25"
-        )
+    if b"%" in raw:
+        if _BAD_ESCAPE.search(raw):
+            raise InvalidName(
+                "the path has a '%' that is not followed by two hexadecimal digits: write it as %25"
+            )
+        raw = unquote_to_bytes(raw)
     try:
-        return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidName("the path is not valid UTF-8 after percent-decoding") from error

@@ -15,8 +15,9 @@ from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.errors import OwnerUnreachable
 from shoal_core.load import Load
 from shoal_core.multipart import MultipartStore
-from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference
+from shoal_core.objects import Bucket, BucketProperties, BucketReference
 from shoal_store.at_hand import LocalStore
+from shoal_store.keys import PlacedName
 
 ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
 """Gives the connection to a proxy that is alive if any is, and its name in errors. Raises ControlPlaneDown."""
@@ -58,7 +59,7 @@ class BucketControl(Protocol):
     async def delete(self, reference: BucketReference) -> None: ...
 
 
-def no_store(_bucket_id: BucketId, _name: str) -> None:
+def no_store(_name: PlacedName) -> None:
     """Of a gateway without disks."""
 
 

@@ -82,9 +82,13 @@ class ClusterMap:
 
     def target_of(self, bucket_id: BucketId, name: str) -> Member:
         """The primary of the object's slot, reachable or not."""
+        return self.primary(slot_of(bucket_id, name))
+
+    def primary(self, slot: int) -> Member:
+        """The target that holds the slot, reachable or not."""
         if not self.targets:
             raise Unavailable("no target has joined the cluster yet: start one, then repeat")
-        return self.member(self.placement.primary(slot_of(bucket_id, name)))
+        return self._by_id[self.placement.primary(slot)]
 
 
 def state_of(cluster_map: ClusterMap, member_id: str) -> MemberState:

@@ -18,15 +18,16 @@ from shoal_archive.batch import (
 from shoal_archive.formats import ArchiveFormat
 from shoal_archive.index import ArchiveIndex, IndexCache, plain
 from shoal_core.errors import DataCorrupt, ObjectNotFound, ShoalError
-from shoal_core.objects import BucketId, ByteRange
+from shoal_core.objects import ByteRange
 from shoal_store.durability import storage_error
+from shoal_store.keys import PlacedName, encode_name, placed
 from shoal_store.local import LocalObjectStore
 from shoal_store.looks import Looks
 from shoal_store.ready import FileRange, close_files, is_cached
 from shoal_store.record import Record
 from shoal_store.threads import in_thread
 
-LocalStore: TypeAlias = Callable[[BucketId, str], LocalObjectStore | None]
+LocalStore: TypeAlias = Callable[[PlacedName], LocalObjectStore | None]
 """The disks that hold the object of this name, if this process may read them now."""
 PIECE_BYTES = 256 << 10
 
@@ -56,7 +57,7 @@ class ItemsAtHand:
 
     def _entry(self, item: Item, disks: _Disks) -> Entry | None:
         try:
-            store = self._local_store(item.bucket.id, item.name)
+            store = self._local_store(placed(item.bucket.id, encode_name(item.name)))
             if store is None or (looks := disks.looks(store)) is None:
                 return None
             return self._member(store, item, looks) if item.member else self._object(store, item, looks)
@@ -113,7 +114,7 @@ class _Disks:
 
     def holds(self, item: Item) -> bool:
         try:
-            store = self._local_store(item.bucket.id, item.name)
+            store = self._local_store(placed(item.bucket.id, encode_name(item.name)))
             looks = None if store is None else self.looks(store)
             return looks is not None and looks.holds(item.bucket, item.name)
         except (ShoalError, OSError):

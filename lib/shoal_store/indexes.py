@@ -22,7 +22,8 @@ class Indexes(Mapping[str, Index]):
         self._opening = threading.Lock()
 
     def __getitem__(self, mountpath_id: str) -> Index:
-        self._mountpaths.require(mountpath_id)
+        if not self._mountpaths.is_available(mountpath_id):
+            self._mountpaths.require(mountpath_id)
         return self._opened.get(mountpath_id) or self.opened(mountpath_id)
 
     def __contains__(self, mountpath_id: object) -> bool:

@@ -7,10 +7,13 @@ keys are not in name order; a listing sorts within the group.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import xxhash
 
 from shoal_core.errors import InvalidName
 from shoal_core.objects import OBJECT_NAME_BYTES_MAX, BucketId
+from shoal_core.placement import name_hash
 
 BUCKET_ID_BYTES = 8
 NAME_BYTES_MAX = 440
@@ -30,6 +33,18 @@ def encode_name(name: str) -> bytes:
     if b"\0" in encoded:
         raise InvalidName("an object name must not contain NUL")
     return encoded
+
+
+class PlacedName(NamedTuple):
+    """A name, looked at once: what tells its slot, its mountpath and its row."""
+
+    encoded: bytes
+    hashed: bytes
+    """As `name_hash` makes it."""
+
+
+def placed(bucket_id: BucketId, encoded_name: bytes) -> PlacedName:
+    return PlacedName(encoded_name, name_hash(bucket_id, encoded_name))
 
 
 def key_of(bucket_id: BucketId, encoded_name: bytes) -> bytes:

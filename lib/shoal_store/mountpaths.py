@@ -45,6 +45,7 @@ class Mountpaths:
         self._folders = {folder.id: folder for folder in self.all}
         self._target = target
         self._board = board or StateBoard.private(self._folders)
+        self.is_available = self._board.is_available
         self.faults = faults or DiskFaults(self._board)
         self._paths = {folder.id: folder.path for folder in self.all}
         self._data = {folder.id: f"{folder.path}/data" for folder in self.all}

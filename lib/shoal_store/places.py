@@ -63,7 +63,7 @@ def opened(
 ) -> OpenPlaces:
     what = f"{bucket.reference}/{name}"
     for attempt in ATTEMPTS_LEFT:
-        record, payload, _ = reader._find(bucket, name, with_payload=True)
+        record, payload, _ = reader.find(bucket, name, with_payload=True)
         if version and record.version != version:
             raise PreconditionFailed(f"{what} has another version now", condition="if_version")
         places = OpenPlaces(record, payload)

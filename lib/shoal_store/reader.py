@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import lmdb
 import xxhash
 
 from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, RangeNotSatisfiable
@@ -17,12 +18,11 @@ from shoal_core.objects import (
     Preconditions,
     RangeRequest,
 )
-from shoal_core.placement import slot_of_encoded
 from shoal_store import conditions
 from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.durability import storage_error
-from shoal_store.index import Index
-from shoal_store.keys import encode_name, key_of
+from shoal_store.index import Index, explained
+from shoal_store.keys import PlacedName, encode_name, key_of, placed
 from shoal_store.listing import list_page
 from shoal_store.looks import Looks
 from shoal_store.mountpaths import Mountpaths
@@ -55,7 +55,7 @@ class StoreReader:
         self.uploads = UploadReader(mountpaths, indexes, target=target)
 
     async def head(self, bucket: Bucket, name: str, preconditions: Preconditions) -> ObjectInfo:
-        record, _, location = await self._warmth.look(lambda: self._find(bucket, name, with_payload=False))
+        record, _, location = await self._warmth.look(lambda: self.find(bucket, name, with_payload=False))
         conditions.check(preconditions, record, reading=True)
         return record.info(name, location)
 
@@ -64,7 +64,7 @@ class StoreReader:
     ) -> StoredBody:
         for attempt in ATTEMPTS_LEFT:
             record, payload, location = await self._warmth.look(
-                lambda: self._find(bucket, name, with_payload=True)
+                lambda: self.find(bucket, name, with_payload=True)
             )
             conditions.check(preconditions, record, reading=True)
             wanted = None if range is None else range.resolve(record.size)
@@ -85,18 +85,18 @@ class StoreReader:
         raise AssertionError("the last attempt returns or raises")
 
     def ready(
-        self, bucket: Bucket, name: str, range: RangeRequest | None, *, with_bytes: bool
+        self, bucket: Bucket, name: PlacedName, range: RangeRequest | None, *, with_bytes: bool
     ) -> ReadyObject | None:
         """The current version if it can be sent at once; None when `open` or `head` has to look.
 
-        Raises ObjectNotFound, DataCorrupt, StaleEpoch and InvalidName. Whoever gets files closes them.
+        Raises ObjectNotFound, DataCorrupt and StaleEpoch. Whoever gets files closes them.
         """
-        if not self._warmth.is_warm:
+        if self._warmth.cold_until and not self._warmth.is_warm:
             return None
         record, payload, location = self._find(bucket, name, with_payload=with_bytes)
         self._warmth.looked()
-        wanted = None if range is None else range.resolve(record.size)
-        if range is not None and wanted is None:
+        wanted = None
+        if range is not None and (wanted := range.resolve(record.size)) is None:
             return None
         if not with_bytes:
             return ReadyObject(record, location, wanted)
@@ -138,29 +138,37 @@ class StoreReader:
 
     def record(self, bucket: Bucket, name: str) -> tuple[Record, bytes]:
         """And the bytes of an object that the index holds. Blocks. Raises ObjectNotFound, DataCorrupt, StaleEpoch."""
-        record, payload, _ = self._find(bucket, name, with_payload=True)
+        record, payload, _ = self.find(bucket, name, with_payload=True)
         return record, payload
 
-    def _find(self, bucket: Bucket, name: str, *, with_payload: bool) -> tuple[Record, bytes, str]:
-        encoded = encode_name(name)
+    def find(self, bucket: Bucket, name: str, *, with_payload: bool) -> tuple[Record, bytes, str]:
+        """The current version's record, the bytes that the index has of it, and where. Blocks.
+
+        Raises ObjectNotFound, DataCorrupt, StaleEpoch, InvalidName and MountpathUnavailable.
+        """
+        return self._find(bucket, placed(bucket.id, encode_name(name)), with_payload=with_payload)
+
+    def _find(self, bucket: Bucket, name: PlacedName, *, with_payload: bool) -> tuple[Record, bytes, str]:
+        encoded, hashed = name
         key = key_of(bucket.id, encoded)
-        index = self._indexes[self._mountpaths.of_name(bucket.id, encoded)]
-        with index.read() as transaction:
-            index.check_owner(transaction, slot_of_encoded(bucket.id, encoded))
-            if (value := transaction.get(key, db=index.records)) is None:
-                raise ObjectNotFound(
-                    f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name
-                )
-            record, payload = decode_record(key, value), b""
-            if with_payload and record.inline:
-                payload = bytes(transaction.get(bucket.id + record.version, b"", db=index.payloads))
-                if (
-                    len(payload) != record.size
-                    or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum
-                ):
-                    raise DataCorrupt(
-                        f"the bytes of {bucket.reference}/{name} fail their checksum: run `shoal fsck`"
-                    )
+        index = self._indexes[self._mountpaths.of_hash(hashed)]
+        try:
+            with index.look() as transaction:
+                index.check_owner_of_look(transaction, hashed[0] << 8 | hashed[1])
+                if (value := transaction.get(key, db=index.records)) is None:
+                    raise not_found(bucket, encoded)
+                record, payload = decode_record(key, value), b""
+                if with_payload and not record.chunks:
+                    payload = bytes(transaction.get(bucket.id + record.version, b"", db=index.payloads))
+                    if (
+                        len(payload) != record.size
+                        or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum
+                    ):
+                        raise DataCorrupt(
+                            f"the bytes of {bucket.reference}/{encoded.decode()} fail their checksum: run `shoal fsck`"
+                        )
+        except lmdb.Error as error:
+            raise explained(error, index.path) from error
         return record, payload, f"t[{self._target}]:{index.mountpath_id}"
 
     async def _open_parts(self, record: Record, wanted: ByteRange | None, what: str) -> list[OpenPart]:
@@ -195,3 +203,10 @@ class StoreReader:
             parts.append(OpenPart(reader, chunk.file_id, offset, end, watching))
             if reader.footer.length != chunk.length:
                 raise DataCorrupt("a chunk file has another length than its record says: run `shoal fsck`")
+
+
+def not_found(bucket: Bucket, encoded_name: bytes) -> ObjectNotFound:
+    name = encoded_name.decode()
+    return ObjectNotFound(
+        f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name
+    )

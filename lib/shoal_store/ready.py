@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from shoal_core.objects import ByteRange
 from shoal_store.durability import close_read
@@ -31,15 +33,15 @@ class FileRange:
     end: int
 
 
-@dataclass(slots=True)
-class ReadyObject:
-    """`payload` or `files` has the bytes asked for; neither for a look at the record alone."""
+class ReadyObject(msgspec.Struct, gc=False):
+    """`payload` or `files` has the bytes asked for; neither for a look at the record alone. No dataclass, because one
+    is made for every answer, and out of sight of the garbage collector: nothing that it holds leads back to it."""
 
     record: Record
     location: str
     range: ByteRange | None
     payload: bytes = b""
-    files: Sequence[FileRange] = field(default=())
+    files: Sequence[FileRange] = ()
 
 
 def close_files(files: Sequence[FileRange]) -> None:

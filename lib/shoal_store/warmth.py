@@ -38,7 +38,8 @@ class Warmth:
         self._waits = waits or waits_of_thread
         self._clock = clock
         self._known = self._waits()
-        self._cold_until = 0.0
+        self.cold_until = 0.0
+        """0 while all is warm; after that time it is taken to be."""
         self._watchful_until = 0.0
         self._warm_looks_wanted = WARM_LOOKS_MIN
         self._warm_looks_left = 0
@@ -46,7 +47,7 @@ class Warmth:
 
     @property
     def is_warm(self) -> bool:
-        return not self._cold_until or self._clock() >= self._cold_until
+        return not self.cold_until or self._clock() >= self.cold_until
 
     async def look(self, function: Callable[[], T]) -> T:
         """What `function` finds, on the loop or in a thread."""
@@ -84,12 +85,12 @@ class Warmth:
     def _count_warm_look(self) -> None:
         self._warm_looks_left -= 1
         if self._warm_looks_left <= 0:
-            self._cold_until = 0.0
+            self.cold_until = 0.0
 
     def _cool(self) -> None:
         now = self._clock()
         self._warm_looks_left = self._warm_looks_wanted
-        self._cold_until = now + COLD_SECONDS_MAX
+        self.cold_until = now + COLD_SECONDS_MAX
         self._watchful_until = now + WATCHFUL_SECONDS
 
 

@@ -20,6 +20,7 @@ from shoal_core.multipart import Completion, PartChoice
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, PutRequest, RangeRequest
 from shoal_gateway.parts import Parts
 from shoal_store.engine import Engine
+from shoal_store.keys import placed
 from shoal_store.ready import close_files, is_cached
 from support.engines import commit_of, get, in_pieces, put, running_engine
 from support.lane_doors import connection, door, outcome, parts_of
@@ -224,14 +225,16 @@ async def test_what_was_not_read_yet_is_verified_on_the_ordinary_path(engine: En
     assert bucket is not None
     await put(engine, "new", LARGE, bucket=bucket)
     always = replace(bucket, properties=BucketProperties(verify="always"))
-    assert engine.reader.ready(bucket, "new", None, with_bytes=True) is None
-    assert engine.reader.ready(always, "large", None, with_bytes=True) is None
-    assert engine.reader.ready(bucket, "large", RangeRequest(99 << 20, None), with_bytes=True) is None
+    new, large = placed(bucket.id, b"new"), placed(bucket.id, b"large")
+    beyond = RangeRequest(99 << 20, None)
+    assert engine.reader.ready(bucket, new, None, with_bytes=True) is None
+    assert engine.reader.ready(always, large, None, with_bytes=True) is None
+    assert engine.reader.ready(bucket, large, beyond, with_bytes=True) is None
     await get(engine, "new", RangeRequest(0, 10), bucket=bucket)
-    part = engine.reader.ready(bucket, "new", RangeRequest(5, 1 << 19), with_bytes=True)
+    part = engine.reader.ready(bucket, new, RangeRequest(5, 1 << 19), with_bytes=True)
     assert part is not None
     close_files(part.files)
-    assert engine.reader.ready(bucket, "new", RangeRequest(5, 1 << 20), with_bytes=True) is None
+    assert engine.reader.ready(bucket, new, RangeRequest(5, 1 << 20), with_bytes=True) is None
 
 
 async def test_what_the_page_cache_has_lost_is_read_before_it_is_sent(parts: Parts, tmp_path: Path) -> None:

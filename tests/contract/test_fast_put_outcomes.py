@@ -15,6 +15,7 @@ from shoal_core.objects import Bucket, BucketProperties, BucketReference, Object
 from shoal_gateway.parts import Parts
 from shoal_store.commit import Commit
 from shoal_store.engine import Engine
+from shoal_store.keys import placed
 from shoal_store.local import LocalObjectStore
 from support.engines import get, running_engine
 from support.lane_doors import connection, door, outcome, parts_of
@@ -67,7 +68,12 @@ async def gated(tmp_path: Path) -> AsyncIterator[Gated]:
 
 def is_there(gated: Gated, name: str) -> bool:
     with suppress(ObjectNotFound):
-        return gated.engine.reader.ready(gated.bucket, name, None, with_bytes=True) is not None
+        return (
+            gated.engine.reader.ready(
+                gated.bucket, placed(gated.bucket.id, name.encode()), None, with_bytes=True
+            )
+            is not None
+        )
     return False
 
 

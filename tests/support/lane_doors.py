@@ -172,5 +172,5 @@ def parts_of(store: LocalObjectStore, buckets: MemoryBuckets) -> Parts:
         node_id="g1",
         host_id="here",
         proxy=Proxies(Channels(None), lambda: cluster).choose,
-        local_store=lambda _bucket_id, _name: store,
+        local_store=lambda _name: store,
     )

@@ -11,16 +11,18 @@ import asyncio
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from shoal_core.errors import ShoalError
 from shoal_core.names import checked_object_name
-from shoal_core.objects import Bucket, BucketReference, ObjectInfo, PutRequest
+from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, BucketReference, ObjectInfo, PutRequest
 from shoal_core.s3_keys import AccessKeys
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.call import decode_once
 from shoal_gateway.guard import LocalGuard
-from shoal_gateway.lane.requests import LaneRequest, parse, parse_put, plain_range
+from shoal_gateway.lane.heads import PlainHeads
+from shoal_gateway.lane.requests import KNOWN_HEADERS, LaneRequest, parse_head, parse_put, plain_range
 from shoal_gateway.lane.signature import LaneVerifier
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, Route, permission_of
@@ -34,6 +36,7 @@ from shoal_gateway.s3.object_headers import DEFAULT_CONTENT_TYPE as S3_CONTENT_T
 from shoal_gateway.s3.objects import wants_checksums
 from shoal_gateway.s3.operations import PERMISSIONS
 from shoal_gateway.s3.requests import PREFIX as S3_PREFIX
+from shoal_store.keys import PlacedName, encode_name, placed
 from shoal_store.local import LocalObjectStore
 from shoal_store.ready import ReadyObject
 
@@ -52,8 +55,7 @@ CONTROLS = bytes(code for code in (*range(32), 127) if code != 9)
 """What would end a header, or is no text."""
 
 
-@dataclass(slots=True)
-class LaneAnswer:
+class LaneAnswer(msgspec.Struct, gc=False):
     """`found` holds the body's bytes, or the open files that have them."""
 
     surface: str
@@ -64,12 +66,12 @@ class LaneAnswer:
     found: ReadyObject
 
 
-class Meant(NamedTuple):
+class Meant(msgspec.Struct, gc=False):
     """What a request means, and that its caller may have it."""
 
     surface: str
     bucket: Bucket
-    name: str
+    name: PlacedName
     store: LocalObjectStore
 
 
@@ -97,6 +99,7 @@ class FastLane:
         self._parts = parts
         self._guard = guard
         self._verifier = LaneVerifier(keys, region)
+        self._heads = PlainHeads()
 
     def answer(self, data: bytes, *, peer: str, common: Headers) -> LaneAnswer | None:
         """The answer to the request that `data` is; None leaves it to the ordinary path.
@@ -105,21 +108,22 @@ class FastLane:
             peer: the caller's address, without port.
             common: headers of every answer, first.
         """
-        request = parse(data)
-        if request is None or not self._guard.trusts(peer, request.host):
+        request = parse_head(data, KNOWN_HEADERS)
+        if request is None or not self._guard.trusts(peer, request.headers[b"host"]):
             return None
         try:
             if (meant := self._meant(request)) is None:
                 return None
-            answer = self._rest_answer if meant.surface == "objects" else self._s3_answer
-            return answer(meant, request, common)
+            if meant.surface == "objects":
+                return self._rest_answer(meant, request, common)
+            return self._s3_answer(meant, request, common)
         except ShoalError:
             return None
 
     def put(self, data: bytes, *, peer: str) -> LanePut | None:
         """The write that `data` is, already under way; None leaves it to the ordinary path."""
         request = parse_put(data)
-        if request is None or not self._guard.trusts(peer, request.host):
+        if request is None or not self._guard.trusts(peer, request.headers[b"host"]):
             return None
         try:
             meant = self._meant(request)
@@ -139,7 +143,9 @@ class FastLane:
             selected = props[1].decode()
         if (found := self._found(meant, request)) is None:
             return None
-        info = found.record.info(meant.name, found.location)
+        if request.method == "GET" and (head := self._heads.rest(found, common)) is not None:
+            return LaneAnswer("objects", "GET", 206 if found.range else 200, head, found)
+        info = found.record.info(meant.name.encoded.decode(), found.location)
         if request.method == "GET":
             headers = entity_headers(info)
         elif selected is None:
@@ -151,7 +157,9 @@ class FastLane:
     def _s3_answer(self, meant: Meant, request: LaneRequest, common: Headers) -> LaneAnswer | None:
         if (found := self._found(meant, request)) is None:
             return None
-        info = found.record.info(meant.name, found.location)
+        if (head := self._heads.s3(found, common)) is not None:
+            return LaneAnswer("s3", request.method, 206 if found.range else 200, head, found)
+        info = found.record.info(meant.name.encoded.decode(), found.location)
         mode = request.headers.get(b"x-amz-checksum-mode", b"").decode()
         headers = object_headers(info, checksums=found.range is None and wants_checksums(mode))
         request_id = new_request_id().encode()
@@ -180,8 +188,10 @@ class FastLane:
         )
         if bucket is None:
             return None
-        name = decode_once(raw_name)
-        store = self._parts.local_store(bucket.id, name)
+        if b"%" in raw_name or len(raw_name) > OBJECT_NAME_BYTES_MAX:
+            raw_name = encode_name(decode_once(raw_name))
+        name = placed(bucket.id, raw_name)
+        store = self._parts.local_store(name)
         return None if store is None else Meant(surface, bucket, name, store)
 
     def _found(self, meant: Meant, request: LaneRequest) -> ReadyObject | None:
@@ -195,14 +205,14 @@ class FastLane:
 
 def put_request(meant: Meant, request: LaneRequest) -> PutRequest:
     """What the ordinary path would make of it. Raises InvalidName and S3Error."""
-    given = request.headers.get(b"content-type", b"").decode()
+    given, name = request.headers.get(b"content-type", b"").decode(), meant.name.encoded.decode()
     if meant.surface == "s3":
         kind = given or S3_CONTENT_TYPE
-        name = s3_objects.checked_key(meant.name)
+        name = s3_objects.checked_key(name)
         return PutRequest(name=name, size=len(request.body), content_type=kind, md5_etag=True)
     user_agent = request.headers.get(b"user-agent", b"").decode()
     return PutRequest(
-        name=checked_object_name(meant.name),
+        name=checked_object_name(name),
         size=len(request.body),
         content_type=rest_objects.kept_content_type(given, user_agent),
     )
@@ -226,9 +236,8 @@ def finished(
     elif request.method == "GET" or surface == "s3":
         headers.append((b"content-length", b"%d" % size))
     headers.append((b"x-request-id", request_id))
-    status, line = (200, b"HTTP/1.1 200 OK") if part is None else (206, b"HTTP/1.1 206 Partial Content")
-    head = head_of(line, headers)
-    return None if head is None else LaneAnswer(surface, request.method, status, head, found)
+    head = head_of(b"HTTP/1.1 200 OK" if part is None else b"HTTP/1.1 206 Partial Content", headers)
+    return None if head is None else LaneAnswer(surface, request.method, 206 if part else 200, head, found)
 
 
 def head_of(status_line: bytes, headers: Headers) -> bytes | None:

@@ -117,7 +117,8 @@ class LaneProtocol(GuardedHttpProtocol):
         answer = self._lane.answer(data, peer=self._peer, common=self.server_state.default_headers)
         if answer is None:
             return False
-        self._disarm_header_timer()
+        if self._header_timer is not None:
+            self._disarm_header_timer()
         if answer.found.files:
             return self._send_files(answer)
         self._send(answer.head, answer.found.payload)

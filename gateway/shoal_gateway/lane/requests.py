@@ -6,7 +6,10 @@ Whatever does not match here to the letter is left, untouched, to uvicorn's pars
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
+
+import msgspec
 
 from shoal_core.objects import RangeRequest
 
@@ -16,10 +19,8 @@ BODY_BYTES_MAX = 16 << 10
 """Of a PUT: what the index holds, and one packet brings."""
 
 # No quantifier meets another that could take the same byte, so matching never goes back.
-_HEAD = re.compile(
-    rb"(GET|HEAD|PUT) (/[!\"$-/0-9:;<=>@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1\r\n"
-    rb"((?:[A-Za-z0-9-]+:[ -~]*\r\n){1,%d})\r\n" % HEADERS_MAX
-)
+_LINE = re.compile(rb"(GET|HEAD|PUT) (/[!\"$-/0-9:;<=>@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1")
+_HEADERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r\n){1,%d}\r\n" % HEADERS_MAX)
 _RANGE = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{0,18})")
 
 KNOWN_HEADERS = frozenset(
@@ -37,24 +38,14 @@ KNOWN_PUT_HEADERS = (KNOWN_HEADERS | {b"content-length"}) - {
 }
 
 
-@dataclass(slots=True)
-class LaneRequest:
+class LaneRequest(msgspec.Struct, gc=False):
     """As sent: nothing is decoded but the names of headers, which are in lower case."""
 
     method: str
     raw_path: bytes
     raw_query: bytes
-    headers: dict[bytes, bytes]
+    headers: Mapping[bytes, bytes]
     body: bytes = b""
-
-    @property
-    def host(self) -> bytes:
-        return self.headers[b"host"]
-
-
-def parse(data: bytes) -> LaneRequest | None:
-    """The read that these bytes are, if they are one of the lane's."""
-    return parse_head(data, KNOWN_HEADERS)
 
 
 def parse_put(data: bytes) -> LaneRequest | None:
@@ -70,11 +61,25 @@ def parse_put(data: bytes) -> LaneRequest | None:
 
 
 def parse_head(data: bytes, known: frozenset[bytes]) -> LaneRequest | None:
-    if len(data) > HEAD_BYTES_MAX or (match := _HEAD.fullmatch(data)) is None:
+    """The request that these bytes begin, if it is one of the lane's and has no other headers than these."""
+    line, _, block = data.partition(b"\r\n")
+    if len(data) > HEAD_BYTES_MAX or (match := _LINE.fullmatch(line)) is None:
         return None
-    method, raw_path, raw_query, lines = match.groups()
+    # A signature makes every block another one, not worth keeping.
+    headers = (headers_of if SIGNED in block else kept_headers_of)(block, known)
+    method, raw_path, raw_query = match.groups()
+    if headers is None or raw_path.startswith(b"//"):
+        # The parser of URLs takes what follows two slashes for a host.
+        return None
+    return LaneRequest(METHODS[method], raw_path, raw_query or b"", headers)
+
+
+def headers_of(block: bytes, known: frozenset[bytes]) -> Mapping[bytes, bytes] | None:
+    """Of all lines after the first; None unless each is known, and there once."""
+    if _HEADERS.fullmatch(block) is None:
+        return None
     headers: dict[bytes, bytes] = {}
-    for line in lines.split(b"\r\n")[:-1]:
+    for line in block.split(b"\r\n")[:-2]:
         name, _, value = line.partition(b":")
         name = name.lower()
         if name not in known or name in headers:
@@ -82,12 +87,12 @@ def parse_head(data: bytes, known: frozenset[bytes]) -> LaneRequest | None:
         headers[name] = value.strip(b" ")
     if b"host" not in headers or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
-    if raw_path.startswith(b"//"):
-        # The parser of URLs takes what follows for a host.
-        return None
-    return LaneRequest(METHODS[method], raw_path, raw_query or b"", headers)
+    return headers
 
 
+kept_headers_of = lru_cache(256)(headers_of)
+"""Clients send the same lines with each request of a connection."""
+SIGNED = b"uthorization:"
 METHODS = {b"GET": "GET", b"HEAD": "HEAD", b"PUT": "PUT"}
 
 

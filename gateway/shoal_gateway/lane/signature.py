@@ -72,7 +72,7 @@ class LaneVerifier:
             or not -SKEW_SECONDS_MAX <= age_seconds <= seconds_max <= PRESIGNED_SECONDS_MAX
         ):
             return None
-        signed = b"host:%b\n\nhost\nUNSIGNED-PAYLOAD" % request.host
+        signed = b"host:%b\n\nhost\nUNSIGNED-PAYLOAD" % request.headers[b"host"]
         return self._proved(request, query, signed, access_key, date, region, timestamp, signature[1])
 
     def _header_signed(self, request: LaneRequest) -> Principal | None:

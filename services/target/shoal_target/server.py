@@ -28,7 +28,7 @@ def object_service(engine: Engine, buckets: BucketDirectory, ownership: Ownershi
     objects = ObjectServicer(engine.store, buckets, admit=ownership.admit)
     uploads = UploadServicer(engine.store, buckets, admit=ownership.admit)
     archives = Archives(engine.store)
-    at_hand = ItemsAtHand(lambda _bucket, _name: engine.store, archives.indexes)
+    at_hand = ItemsAtHand(lambda _name: engine.store, archives.indexes)
     reader = BatchReader(engine.store, archives, at_hand=at_hand.entries)
     batches = BatchServicer(reader, buckets, admit=ownership.admit)
 

@@ -14,7 +14,7 @@ import pytest
 from shoal_core.errors import PreconditionFailed
 from shoal_core.objects import CopyRequest, Preconditions
 from shoal_store.engine import Engine
-from shoal_store.keys import key_of
+from shoal_store.keys import key_of, placed
 from shoal_store.manifest import decode_manifest
 from shoal_store.ready import close_files
 from shoal_store.rechunk import Step, rechunk
@@ -132,6 +132,6 @@ async def test_a_copy_is_soon_at_hand(engine: Engine) -> None:
     await put(engine, "a", LARGE)
     await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
     assert await get(engine, "b") == LARGE
-    ready = engine.reader.ready(BUCKET, "b", None, with_bytes=True)
+    ready = engine.reader.ready(BUCKET, placed(BUCKET.id, b"b"), None, with_bytes=True)
     assert ready is not None
     close_files(ready.files)

@@ -19,6 +19,7 @@ from shoal_store.chunkfile import BLOCK_BYTES
 from shoal_store.commit import Commit
 from shoal_store.engine import Engine
 from shoal_store.hashing import ContentHashes
+from shoal_store.keys import placed
 from shoal_store.record import Record
 from support.engines import BUCKET, commit_of, get, running_engine
 
@@ -149,7 +150,7 @@ def check_body(
 
 def check_files(store: Store, name: str, wanted: RangeRequest, places: range) -> None:
     """What `sendfile` would send; nothing when the pages have left memory meanwhile."""
-    ready = store.engine.reader.ready(BUCKET, name, wanted, with_bytes=True)
+    ready = store.engine.reader.ready(BUCKET, placed(BUCKET.id, name.encode()), wanted, with_bytes=True)
     if ready is None:
         return
     pieces = [os.pread(file.descriptor, file.end - file.offset, file.offset) for file in ready.files]
