@@ -7,7 +7,7 @@ effect at any moment after its invocation, or never.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import inf
 
@@ -70,7 +70,29 @@ class Undecided(Exception):
 
 
 def is_linearizable(operations: Sequence[Operation], *, initial: Value = None) -> bool:
-    """Raises Undecided."""
+    """Each write has a value of its own. Raises Undecided."""
+    settled = settle(operations)
+    # Writes that nobody saw may never have happened; without them there is much less to search.
+    seen = [each for each in settled if each.known or each.value is None]
+    return has_order(seen, initial) or (len(seen) < len(settled) and has_order(settled, initial))
+
+
+def settle(operations: Sequence[Operation]) -> list[Operation]:
+    """Writes without a known outcome that somebody saw had happened by the time he knew."""
+    moments: dict[Value, float] = {}
+    for operation in operations:
+        witnessed = operation.value if operation.kind is Kind.READ else operation.expected
+        if operation.known and not operation.refused:
+            moments[witnessed] = min(operation.returned, moments.get(witnessed, inf))
+    return [
+        replace(each, returned=moments.get(each.value, inf))
+        if each.kind is Kind.WRITE and each.value is not None and not each.known
+        else each
+        for each in operations
+    ]
+
+
+def has_order(operations: Sequence[Operation], initial: Value) -> bool:
     ordered = sorted(operations, key=lambda operation: operation.invoked)
     pending = [(0, 0, initial)]
     tried = set(pending)

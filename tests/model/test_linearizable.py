@@ -45,6 +45,11 @@ POSSIBLE = {
     "an unknown delete may have happened": [write(1, 0, 1), delete(2), read(None, 3, 4)],
     "a creation wins and another loses": [create(1, 0, 5), create(2, 0, 5, refused=True), read(1, 6, 7)],
     "a creation after a delete": [write(1, 0, 1), delete(2, 3), create(2, 4, 5), read(2, 6, 7)],
+    "a creation is refused because of an unknown write that nobody read": [
+        write(1, 0),
+        create(2, 1, 2, refused=True),
+    ],
+    "a swap of what an unknown write left": [write(1, 0), swap(1, 2, 1, 2), read(2, 3, 4)],
     "a swap of what is there": [write(1, 0, 1), swap(1, 2, 2, 3), swap(1, 3, 4, 5, refused=True)],
 }
 IMPOSSIBLE = {
@@ -93,6 +98,12 @@ def made_history(chance: random.Random, length: int) -> list[Operation]:
             case _:
                 history.append(read(state, begin, moment + chance.random() * 4))
     return [operation for operation in history if operation.known or not operation.refused]
+
+
+def test_many_writes_without_an_answer_are_soon_decided() -> None:
+    history = [write(number, number) for number in range(60)]
+    history += [read(number, number + 10, number + 11) for number in range(0, 60, 7)]
+    assert is_linearizable(history)
 
 
 @pytest.mark.parametrize("seed", range(20))
