@@ -96,6 +96,7 @@ async def connected_parts(
         host_id=host_id,
         local_reads=config.local_reads,
         epoch=lambda: view.current.placement_epoch,
+        freshness=node.freshness,
     )
     try:
         yield Parts(

@@ -12,7 +12,8 @@ import grpc.aio
 
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.cluster_map import Member
-from shoal_core.errors import ConfigurationError, Unavailable
+from shoal_core.errors import ConfigurationError, StaleEpoch, Unavailable
+from shoal_core.freshness import Freshness
 from shoal_core.multipart import Completion, MultipartStore, PartInfo, UploadInfo, UploadPage, UploadQuery
 from shoal_core.objects import (
     NO_PRECONDITIONS,
@@ -43,8 +44,16 @@ class MemberStores:
     """One store for each target, kept while the target's entry in the map stays the same."""
 
     def __init__(
-        self, channels: Channels, *, cluster_id: str, host_id: str, local_reads: bool, epoch: Epoch
+        self,
+        channels: Channels,
+        *,
+        cluster_id: str,
+        host_id: str,
+        local_reads: bool,
+        epoch: Epoch,
+        freshness: Freshness,
     ) -> None:
+        self._freshness = freshness
         self._channels = channels
         self._cluster_id = cluster_id
         self._host_id = host_id
@@ -93,6 +102,7 @@ class MemberStores:
             self._remote_store,
             cluster_id=self._cluster_id,
             epoch=self._epoch,
+            freshness=self._freshness,
             closed_before=self._closed(known) if known else None,
         )
         stream.start()
@@ -120,6 +130,7 @@ class SameHostStore:
         *,
         cluster_id: str,
         epoch: Epoch,
+        freshness: Freshness,
         closed_before: asyncio.Task[None] | None = None,
     ) -> None:
         """`closed_before` lets go of the same disks, which one process can open only once."""
@@ -128,6 +139,7 @@ class SameHostStore:
         self._remote = remote
         self._cluster_id = cluster_id
         self._epoch = epoch
+        self._freshness = freshness
         self._closed_before = closed_before
         self._opening = asyncio.Lock()
         self._disks: OpenStore | None = None
@@ -144,7 +156,8 @@ class SameHostStore:
 
     def local_for(self, member: Member) -> LocalObjectStore | None:
         """None also for an entry of the map that this store has not taken over yet."""
-        return self._local if member is self._member and self._stream.connected.is_set() else None
+        usable = member is self._member and self._stream.connected.is_set() and self._freshness.holds()
+        return self._local if usable else None
 
     async def close(self) -> None:
         await self._stream.close()
@@ -218,7 +231,10 @@ class SameHostStore:
         return await (await self._opened()).list_parts(bucket, name, upload_id)
 
     async def _opened(self) -> MultipartStore:
-        """The store, as long as the target runs. Raises OwnerUnreachable."""
+        """The store, as long as the target runs. Raises OwnerUnreachable, and StaleEpoch when this process stood still
+        and may have chosen the target by an old map."""
+        if await self._freshness.wait():
+            raise StaleEpoch("this gateway stood still for a while: repeat")
         await self._stream.wait_first_connection()
         self._stream.require_connected()
         if self._local is not None:

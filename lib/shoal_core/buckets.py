@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -54,9 +55,13 @@ class BucketRecord:
 class BucketDirectory:
     """All buckets, mirrored. A miss is confirmed with etcd's quorum, because a watch may lag behind."""
 
-    def __init__(self, etcd: EtcdClient, cache_file: Path) -> None:
+    def __init__(
+        self, etcd: EtcdClient, cache_file: Path, *, is_fresh: Callable[[], bool] = lambda: True
+    ) -> None:
+        """While it is not fresh, what the mirror has is confirmed as a miss is."""
         self._etcd = etcd
         self._cache_file = cache_file
+        self._is_fresh = is_fresh
         self._mirror = Mirror(etcd, BUCKETS_PREFIX, initial=load_snapshot(cache_file))
         self._by_key: dict[str, Bucket] = {}
         self._by_id: dict[BucketId, Bucket] = {}
@@ -111,9 +116,9 @@ class BucketDirectory:
     def known(
         self, reference: BucketReference, *, permission: Permission, principal: Principal
     ) -> Bucket | None:
-        """The bucket if the mirror has it: a `resolve` that asks nobody. Raises PermissionDenied."""
+        """The bucket if the mirror has it and is fresh: a `resolve` that asks nobody. Raises PermissionDenied."""
         authorize(principal, permission, reference)
-        return self._by_key.get(key_of(reference))
+        return self._by_key.get(key_of(reference)) if self._is_fresh() else None
 
     def list(self, provider: str = "") -> list[Bucket]:
         """Sorted by provider, namespace and name; all providers, or one."""
@@ -135,6 +140,11 @@ class BucketDirectory:
                     await self._changed.wait()
         except TimeoutError as error:
             raise ControlPlaneDown(f"buckets are known here only up to revision {self.revision}") from error
+
+    async def catch_up(self, timeout_seconds: float) -> None:
+        """Until the buckets are known here as etcd's quorum has them now. Raises ControlPlaneDown."""
+        await self._mirror.catch_up(timeout_seconds)
+        self._apply()
 
     async def changed(self) -> int:
         """Until the next change; returns the revision."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Awaitable, Callable, Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,18 +67,33 @@ class Alive:
     """etcd revision up to which this process has applied what concerns it."""
     pid: int
     started_ns: int
+    host_id: str = ""
 
 
 def decode_alive(value: bytes) -> Alive:
     return msgspec.json.decode(value, type=Alive)
 
 
+CatchUp = Callable[[], Awaitable[None]]
+
+
+async def nothing_to_learn() -> None: ...
+
+
 class Membership:
     """One process's own membership. `start` joins and keeps the lease in the background, through outages of etcd."""
 
     def __init__(
-        self, etcd: EtcdClient, cluster_id: str, member: Member, *, lease_ttl_seconds: int = LEASE_SECONDS
+        self,
+        etcd: EtcdClient,
+        cluster_id: str,
+        member: Member,
+        *,
+        lease_ttl_seconds: int = LEASE_SECONDS,
+        catch_up: CatchUp = nothing_to_learn,
     ) -> None:
+        """`catch_up` runs between the grant of a lease and the first write under it."""
+        self._catch_up = catch_up
         self._etcd = etcd
         self._cluster_id = cluster_id
         self._member = member
@@ -206,8 +221,11 @@ class Membership:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _live(self) -> None:
-        self._lease = lease = await Lease(self._etcd, self._lease_ttl_seconds).start()
+        lease = await Lease(self._etcd, self._lease_ttl_seconds).start()
         try:
+            # Without a lease it was none of those for whom changes wait: slots may have gone to others.
+            await self._catch_up()
+            self._lease = lease
             await self._report(lease)
             self.leased.set()
             while not lease.lost.is_set():
@@ -275,6 +293,12 @@ class ClusterView:
             found = await self._etcd.get(PLACEMENT_KEY, timeout_seconds=timeout_seconds)
             if found is not None:
                 await self._mirrors[PLACEMENT_KEY].wait_for_revision(found.mod_revision, timeout_seconds)
+        self._take()
+
+    async def catch_up(self, timeout_seconds: float) -> None:
+        """Until members and placement are known here as etcd's quorum has them now. Raises ControlPlaneDown."""
+        for prefix in (PLACEMENT_KEY, MEMBERS_PREFIX):
+            await self._mirrors[prefix].catch_up(timeout_seconds)
         self._take()
 
     async def changed(self) -> None:

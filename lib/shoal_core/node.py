@@ -19,7 +19,8 @@ from shoal_core.cluster_map import Member
 from shoal_core.errors import ConfigurationError, ControlPlaneDown
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.etcd.connection import TlsFiles as EtcdTlsFiles
-from shoal_core.membership import ClusterView, Membership
+from shoal_core.freshness import Freshness
+from shoal_core.membership import CatchUp, ClusterView, Membership, nothing_to_learn
 from shoal_core.process import make_folder
 from shoal_core.telemetry import get_logger
 
@@ -28,6 +29,7 @@ JOIN_SECONDS_MAX = 15.0
 REJOIN_SECONDS_MAX = 0.5
 SETTLE_SECONDS_MAX = 5.0
 REPORT_SECONDS = 60.0
+CATCH_UP_SECONDS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,29 @@ class Node:
     etcd: EtcdClient
     view: ClusterView
     buckets: BucketDirectory
+    freshness: Freshness
 
     @asynccontextmanager
     async def member(
-        self, member: Member, *, lease_seconds: int = LEASE_SECONDS_DEFAULT
+        self,
+        member: Member,
+        *,
+        lease_seconds: int = LEASE_SECONDS_DEFAULT,
+        apply: CatchUp = nothing_to_learn,
     ) -> AsyncIterator[Membership]:
-        """Be a member while the block runs, and leave at its end.
+        """Be a member while the block runs, and leave at its end. `apply` puts the map as it is known here in force.
 
         Raises ConfigurationError when this process does not belong here, ControlPlaneDown when etcd is away and
         this process has never been a member.
         """
-        membership = Membership(self.etcd, self.cluster_id, member, lease_ttl_seconds=lease_seconds)
+
+        async def catch_up() -> None:
+            await self.catch_up()
+            await apply()
+
+        membership = Membership(
+            self.etcd, self.cluster_id, member, lease_ttl_seconds=lease_seconds, catch_up=catch_up
+        )
         joined = await self._joined(membership, member)
         membership.observed(self.buckets.revision)
         membership.start()
@@ -58,6 +72,12 @@ class Node:
             yield membership
         finally:
             await membership.close()
+
+    async def catch_up(self) -> None:
+        """Until all that was decided before is known here. Raises ControlPlaneDown."""
+        await asyncio.gather(
+            self.view.catch_up(CATCH_UP_SECONDS_MAX), self.buckets.catch_up(CATCH_UP_SECONDS_MAX)
+        )
 
     async def report(self, membership: Membership) -> None:
         """Tell, for ever, which changes of buckets are in force in this process. Run it as a task."""
@@ -102,10 +122,13 @@ async def open_node(
         etcd = await stack.enter_async_context(EtcdClient(etcd_endpoints, tls=etcd_tls(tls)))
         view = ClusterView(etcd, state_folder / "cluster.cache", cluster_id=cluster_id)
         stack.push_async_callback(view.close)
-        buckets = BucketDirectory(etcd, state_folder / "buckets.cache")
+        freshness = Freshness(lambda: node.catch_up())
+        buckets = BucketDirectory(etcd, state_folder / "buckets.cache", is_fresh=freshness.holds)
         stack.push_async_callback(buckets.close)
+        node = Node(cluster_id, etcd, view, buckets, freshness)
         await asyncio.gather(view.start(), buckets.start())
-        yield Node(cluster_id, etcd, view, buckets)
+        async with background(freshness.keep()):
+            yield node
 
 
 @asynccontextmanager

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,6 @@ from support.workload import wait_until
 FIRST = "etcd"
 OTHERS = ("etcd2", "etcd3")
 START_SECONDS_MAX = 60
-ENDPOINTS_LINE = re.compile(r"^etcd_endpoints = .*$", re.MULTILINE)
 
 
 @dataclass
@@ -34,7 +31,6 @@ class ThreeEtcds:
     ports: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of clients and of peers."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         layout = read_layout(self._folder)
@@ -49,7 +45,9 @@ class ThreeEtcds:
             self.ports[name] = client, peer
             self.start(name)
             wait_until(partial(self.is_healthy, name), START_SECONDS_MAX, f"{name} answers")
-        self._tell_everybody()
+        endpoints = [f"127.0.0.1:{client}" for client, _ in self.ports.values()]
+        services = [child.name for child in self.cluster.state.children if child.name != FIRST]
+        self.cluster.start_with(services, etcd_endpoints=endpoints)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,16 +77,6 @@ class ThreeEtcds:
 
     def is_healthy(self, name: str) -> bool:
         return self._run("endpoint", "health", at=name).returncode == 0
-
-    def _tell_everybody(self) -> None:
-        """The settings of all services name all three; each is started again to read them."""
-        endpoints = json.dumps([f"127.0.0.1:{client}" for client, _ in self.ports.values()])
-        names = [child.name for child in self.cluster.state.children if child.name != FIRST]
-        for name in names:
-            settings = self._folder.settings_file(name)
-            settings.write_text(ENDPOINTS_LINE.sub(f"etcd_endpoints = {endpoints}", settings.read_text()))
-        with self.cluster.held_down(*names):
-            """They read their settings when they start."""
 
     def _has_added(self, name: str, peer: int) -> bool:
         answer = self._run("member", "add", name, f"--peer-urls=https://127.0.0.1:{peer}", at=FIRST)

@@ -32,6 +32,7 @@ class Mirror:
 
     def __init__(self, client: EtcdClient, prefix: str, *, initial: Snapshot | None = None) -> None:
         self.prefix = prefix
+        self._client = client
         self._items: dict[str, KeyValue] = {item.key: item for item in initial.items} if initial else {}
         self._revision = initial.revision if initial else 0
         self._watch = client.watch_prefix(prefix)
@@ -94,6 +95,18 @@ class Mirror:
         A revision at which only other keys changed may take long to be reached.
         """
         await self._wait(lambda: self._revision >= revision, timeout_seconds, what=f"revision {revision}")
+
+    async def catch_up(self, timeout_seconds: float) -> None:
+        """Until what etcd's quorum has now is here. Raises ControlPlaneDown."""
+        now = await self._client.get_prefix(self.prefix, timeout_seconds=timeout_seconds)
+        await self._wait(lambda: self._has(now), timeout_seconds, what=f"what was there at {now.revision}")
+
+    def _has(self, snapshot: Snapshot) -> bool:
+        """The revision alone would not do: it stands still while only other keys change."""
+        if self._revision >= snapshot.revision:
+            return True
+        there = {item.key: item.mod_revision for item in snapshot.items}
+        return there == {item.key: item.mod_revision for item in self._items.values()}
 
     async def changes(self) -> AsyncGenerator[MirrorChange, None]:
         """What changed from now on, for ever. A slow consumer gets fewer, larger changes and loses no key."""

@@ -78,7 +78,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
 
         channels = Channels(tls)
         stack.push_async_callback(channels.close)
-        ownership = Ownership(config.id, node.view, node.buckets, engine=engine)
+        ownership = Ownership(config.id, node, engine=engine)
         load = Load()
         servers = Servers(
             node=config.id,
@@ -95,7 +95,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         status = node_service(lambda: ownership.state, EngineDisks(engine), engine.counters)
         internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects, status])
         me = myself(config, public_address=public, internal_address=internal)
-        membership = await stack.enter_async_context(node.member(me, lease_seconds=config.lease_seconds))
+        joining = node.member(me, lease_seconds=config.lease_seconds, apply=ownership.apply)
+        membership = await stack.enter_async_context(joining)
         authority.membership = membership
         await ownership.wait_until_placed()
         stack.push_async_callback(servers.stop)
@@ -104,7 +105,9 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         others = Others(node.view, channels, engine)
         cluster = Cluster(node.etcd, node.view, node.buckets, others.store, engine)
         jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others, load=load))
-        files = DescriptorSocket(descriptor_socket_of(config.unix_socket), engine, node.buckets)
+        files = DescriptorSocket(
+            descriptor_socket_of(config.unix_socket), engine, node.buckets, ready=ownership.wait_until_fresh
+        )
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
         await stack.enter_async_context(background(*work, load.follow()))
         addresses = {"public_address": public, "internal_address": internal}

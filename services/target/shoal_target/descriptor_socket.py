@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -42,7 +43,11 @@ _decoder = msgspec.msgpack.Decoder(FilesRequest)
 class DescriptorSocket:
     """Run `serve` as a task."""
 
-    def __init__(self, path: Path, engine: Engine, buckets: BucketDirectory) -> None:
+    def __init__(
+        self, path: Path, engine: Engine, buckets: BucketDirectory, *, ready: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`ready` returns when this target may go by what it knows."""
+        self._ready = ready
         self._engine = engine
         self._buckets = buckets
         self._path = path
@@ -73,6 +78,7 @@ class DescriptorSocket:
         try:
             check_peer(connection)
             request = await received(connection)
+            await self._ready()
             await in_thread(self._pass, connection, request)
         except ShoalError as error:
             await self._refuse(connection, error)

@@ -7,10 +7,9 @@ import asyncio
 from contextlib import suppress
 
 from shoal.object.v1.object_pb2 import Routing
-from shoal_core.buckets import BucketDirectory
 from shoal_core.cluster_map import MemberState, state_of
 from shoal_core.errors import ControlPlaneDown, DataCorrupt, StaleEpoch
-from shoal_core.membership import ClusterView
+from shoal_core.node import Node
 from shoal_core.telemetry import get_logger
 from shoal_store.engine import Engine
 
@@ -23,15 +22,17 @@ PLACED_SECONDS_MAX = 10.0
 class Ownership:
     """Follows the view. Run `follow` as a task, after `wait_until_placed`."""
 
-    def __init__(self, target: str, view: ClusterView, buckets: BucketDirectory, *, engine: Engine) -> None:
+    def __init__(self, target: str, node: Node, *, engine: Engine) -> None:
         self._target = target
-        self._view = view
-        self._buckets = buckets
+        self._view = node.view
+        self._buckets = node.buckets
+        self._freshness = node.freshness
         self._engine = engine
         self._epoch = stored_epoch(engine)
         self.state = MemberState.ACTIVE
         """In force here."""
         self._advanced = asyncio.Condition()
+        self._applying = asyncio.Lock()
 
     @property
     def epoch(self) -> int:
@@ -62,14 +63,20 @@ class Ownership:
         An older placement changes nothing."""
         self.state = state_of(self._view.current, self._target)
         self._engine.take_new(self.state is MemberState.ACTIVE)
-        placement = self._view.current.placement
-        if placement.epoch <= self._epoch:
-            return
-        await asyncio.to_thread(self._engine.own, placement.epoch, placement.owned(self._target))
-        self._epoch = placement.epoch
+        async with self._applying:
+            placement = self._view.current.placement
+            if placement.epoch <= self._epoch:
+                return
+            await asyncio.to_thread(self._engine.own, placement.epoch, placement.owned(self._target))
+            self._epoch = placement.epoch
         get_logger().info("placement-applied", epoch=placement.epoch)
         async with self._advanced:
             self._advanced.notify_all()
+
+    async def wait_until_fresh(self) -> None:
+        """If this process stood still, its slots may be another's by now."""
+        if await self._freshness.wait():
+            await self.apply()
 
     async def wait_for(self, epoch: int, timeout_seconds: float) -> None:
         """Until the indexes hold the placement of `epoch` or a later one. Raises StaleEpoch."""
@@ -84,6 +91,7 @@ class Ownership:
 
     async def admit(self, routing: Routing) -> None:
         """Refuse a caller that chose this target by an old map; catch up with one that knows more."""
+        await self.wait_until_fresh()
         if not routing.placement_epoch:
             return
         if routing.placement_epoch > self._epoch:

@@ -265,3 +265,24 @@ async def test_member_started_without_etcd_joins_when_it_comes(own_etcd: EtcdSer
         assert await etcd.get(MEMBERS_PREFIX + "t1") is not None
         await membership.close()
         assert await etcd.get(ALIVE_PREFIX + "t1") is None
+
+
+async def test_a_new_lease_counts_only_when_what_was_decided_before_it_is_known(
+    etcd: EtcdClient, stack: AsyncExitStack
+) -> None:
+    asked, known = asyncio.Event(), asyncio.Event()
+
+    async def catch_up() -> None:
+        asked.set()
+        await known.wait()
+
+    membership = Membership(etcd, "c1", target("t1"), catch_up=catch_up)
+    await membership.join()
+    membership.start()
+    stack.push_async_callback(membership.close)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await asked.wait()
+        assert membership.deadline() == 0
+        known.set()
+        await membership.leased.wait()
+    assert membership.deadline() > boottime_seconds()

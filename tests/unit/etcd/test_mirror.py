@@ -39,6 +39,20 @@ async def test_slow_consumer_of_changes_misses_no_key(client: EtcdClient, prefix
         assert (await anext(changes)).keys == {prefix + "b", prefix + "c"}
 
 
+async def test_catching_up_brings_what_was_written_before_whatever_else_changes(
+    client: EtcdClient, prefix: str
+) -> None:
+    async with Mirror(client, prefix) as mirror:
+        await mirror.wait_until_filled(5)
+        await client.put(prefix + "a", b"")
+        await mirror.catch_up(5)
+        assert set(mirror.items) == {prefix + "a"}
+        await client.delete(prefix + "a")
+        await client.put(f"/elsewhere{prefix}", b"")
+        await mirror.catch_up(5)
+        assert not mirror.items
+
+
 async def test_wait_for_a_revision_that_does_not_come_ends(client: EtcdClient, prefix: str) -> None:
     async with Mirror(client, prefix) as mirror:
         await mirror.wait_until_filled(5)

@@ -71,6 +71,7 @@ async def stores(nodes: Nodes, node: Node) -> AsyncIterator[MemberStores]:
         host_id=host_id(),
         local_reads=True,
         epoch=lambda: node.view.current.placement_epoch,
+        freshness=node.freshness,
     )
     yield stores
     await stores.close()

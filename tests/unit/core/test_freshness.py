@@ -1,0 +1,52 @@
+"""A process that stood still goes by what it knows only after it has caught up."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from shoal_core import freshness
+from shoal_core.errors import ControlPlaneDown
+from shoal_core.freshness import PAUSE_SECONDS_MAX, Freshness
+from support.waiting import eventually
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Its only item is now."""
+    now = [1000.0]
+    monkeypatch.setattr(freshness, "boottime_seconds", lambda: now[0])
+    monkeypatch.setattr(freshness, "LOOK_SECONDS", 0.01)
+    return now
+
+
+@pytest.mark.parametrize("etcd_is_away", [False, True])
+async def test_after_a_pause_it_holds_again_when_all_is_known_or_nothing_can_be(
+    clock: list[float], etcd_is_away: bool
+) -> None:
+    answers = asyncio.Event()
+
+    async def catch_up() -> None:
+        await answers.wait()
+        if etcd_is_away:
+            raise ControlPlaneDown("etcd is away")
+
+    fresh = Freshness(catch_up)
+    keeping = asyncio.create_task(fresh.keep())
+    await asyncio.sleep(0)
+    assert fresh.holds()
+    assert not await fresh.wait()
+    clock[0] += PAUSE_SECONDS_MAX
+    assert not fresh.holds()
+    waiting = asyncio.create_task(fresh.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    answers.set()
+    await eventually(waiting.done)
+    assert waiting.result()
+    assert fresh.holds()
+    keeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await keeping
