@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import which
 
@@ -37,7 +38,7 @@ workers = 2
 user = root
 swift_dir = {folder}
 [pipeline:main]
-pipeline = catch_errors gatekeeper cache s3api tempauth proxy-server
+pipeline = catch_errors gatekeeper cache listing_formats s3api tempauth slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -52,6 +53,10 @@ memcache_servers = 127.0.0.1:{memcached}
 use = egg:swift#s3api
 s3_acl = false
 check_bucket_owner = false
+[filter:listing_formats]
+use = egg:swift#listing_formats
+[filter:slo]
+use = egg:swift#slo
 [filter:tempauth]
 use = egg:swift#tempauth
 user_bench_admin = {key} .admin
@@ -71,7 +76,9 @@ def swift(folder: Path) -> Iterator[Running]:
     script = "trap 'kill $(jobs -p); wait' INT TERM; " + " ".join(f"{each} &" for each in commands) + " wait"
     with started(["bash", "-c", script], folder.parent / "swift.log") as process:
         signer = Signer(f"http://127.0.0.1:{port}", USER, KEY, "us-east-1")
-        wait_until(lambda: answers(signer.endpoint), "Swift serves")
+        # The proxy remembers for a while what the others did not tell it.
+        for each in (*ports, port):
+            wait_until(partial(answers, f"http://127.0.0.1:{each}"), "Swift serves")
         yield Running("swift", signer, process.pid)
 
 

@@ -62,6 +62,8 @@ SHARED_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+    # A frame of a body goes as one, not in 64 of 16 KiB, each a record of its own under TLS.
+    ("grpc.http2.max_frame_size", 1 << 20),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
