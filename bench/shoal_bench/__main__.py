@@ -22,7 +22,7 @@ from pathlib import Path
 from shoal_bench.batches import batch_rows
 from shoal_bench.client_reads import client_rows
 from shoal_bench.floors import disk_rows
-from shoal_bench.listing_engine import engine_rows
+from shoal_bench.listing_engine import FOLDER as ENGINE_FOLDER, engine_rows
 from shoal_bench.load import ROUNDS, Measured
 from shoal_bench.marks import marks_table
 from shoal_bench.report import (
@@ -36,7 +36,7 @@ from shoal_bench.report import (
 from shoal_bench.rows import Row, Subject, matching
 from shoal_bench.streams import stream_rows
 from shoal_bench.swift import is_installed as swift_is_installed, swift
-from shoal_bench.systems import Running, missing_commands, nginx, rclone, seaweedfs, shoal
+from shoal_bench.systems import Running, missing_commands, nginx, rclone, seaweedfs, shoal, this_process
 from shoal_bench.work import Place, Scale, file_rows, our_rows, peer_rows, remote_rows
 
 Generated = Callable[[Running, Scale], Iterable[tuple[str, Measured]]]
@@ -133,7 +133,7 @@ def measured_all(run: Run, folder: Path, runner: asyncio.Runner, *, only: str | 
         f"median of {ROUNDS} rounds of {scale.seconds} s a row. Shoal: 1 target, 1 mountpath, 1 disk, a gateway a core."
     ]
     prepared = defaultdict[str, set[str]](set)
-    for system in ours(folder, scale) if only else [*ours(folder, scale), *peers(folder, scale)]:
+    for system in [*ours(folder, scale), *([] if only else peers(folder, scale)), engine(scale)]:
         wanted = matching(system.rows, run.pattern, system.name)
         groups = [
             (name, group)
@@ -178,7 +178,6 @@ def ours(folder: Path, scale: Scale) -> list[System]:
         *disk_rows(scale),
         *stream_rows(scale),
         *client_rows(scale),
-        *engine_rows(scale),
     ]
     return [
         System(
@@ -193,6 +192,11 @@ def ours(folder: Path, scale: Scale) -> list[System]:
             "shoal, remote owner", partial(shoal, place, local_reads=False), remote_rows(scale), is_ours=True
         ),
     ]
+
+
+def engine(scale: Scale) -> System:
+    """Last, because the disk is busy for a while with the gigabytes that it leaves."""
+    return System(ENGINE_FOLDER, this_process, engine_rows(scale), is_ours=True)
 
 
 def peers(folder: Path, scale: Scale) -> list[System]:

@@ -20,6 +20,8 @@ CLUSTER, TARGET = "bench", "t1"
 BODY = bytes(4096)
 ALL_SLOTS = b"\xff" * 8192
 PAGE_NAMES = 1000
+FOLDER = "engine"
+"""Removed after its rows."""
 WRITES_AT_ONCE = 1000
 """So many share a commit of their index."""
 
@@ -49,11 +51,11 @@ def engine_rows(scale: Scale) -> list[Row]:
         listed(folders)
         return listed(folders)
 
-    return [Row(f"{title}, cold", cold), Row(f"{title}, warm", warm)]
+    return [Row(f"{title}, cold", cold, system="shoal"), Row(f"{title}, warm", warm, system="shoal")]
 
 
 def filled(subject: Subject, names: int) -> dict[str, Path]:
-    folders = {f"mp{number}": subject.folder / "listing" / f"mp{number}" for number in (1, 2)}
+    folders = {f"mp{number}": subject.folder / FOLDER / f"mp{number}" for number in (1, 2)}
     subject.once("listing", lambda: asyncio.run(fill(folders, names)))
     return folders
 

@@ -91,6 +91,12 @@ def shoal_environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
+def this_process() -> Iterator[Running]:
+    """For rows that need no server."""
+    yield Running("engine", Signer(""), os.getpid())
+
+
+@contextmanager
 def seaweedfs(folder: Path) -> Iterator[Running]:
     """All its parts in one process, as its `server` command starts them. It does not sync what it acknowledges."""
     folder.mkdir(parents=True, exist_ok=True)
