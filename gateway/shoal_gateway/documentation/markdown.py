@@ -15,10 +15,11 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from shoal_gateway.documentation.examples import example
+from shoal_gateway.documentation.fields import models_in, texts_of
 from shoal_gateway.documentation.operations import Operation, operations
 from shoal_gateway.permissions import NOT_BUILT
 from shoal_gateway.rest.documented import Documentation
-from shoal_gateway.s3.documented import S3_DOCUMENTATION
+from shoal_gateway.s3.documented import S3_DOCUMENTATION, S3Documentation
 from shoal_gateway.s3.operations import OPERATIONS
 from shoal_gateway.transcode.rpcs import OUR_PROTOS, methods, pattern_of, rules_of
 
@@ -47,10 +48,14 @@ def rest_reference(routes: Iterable[APIRoute]) -> str:
         "At the root of the port and under `/s3`; parameters, headers and bodies as AWS documents them.",
         "",
     ]
-    lines += ["| operation | method | of | told by | what it does |", "|---|---|---|---|---|"]
+    lines += [
+        "| operation | method | of | told by | what it does | body | answer |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for (method, level, selector), name in OPERATIONS.items():
         lines.append(
-            f"| {name} | {method} | {level.value} | {selector or NONE} | {S3_DOCUMENTATION[name].summary} |"
+            f"| {name} | {method} | {level.value} | {selector or NONE} | {S3_DOCUMENTATION[name].summary} | "
+            f"{bodies(S3_DOCUMENTATION[name])} |"
         )
     lines += [
         "",
@@ -68,6 +73,13 @@ def rest_reference(routes: Iterable[APIRoute]) -> str:
         f"| {route} | {', '.join(filter(None, actions)) or NONE} |" for route, actions in missing.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def bodies(said: S3Documentation) -> str:
+    """Of the request and of the answer, in two columns."""
+    root = said.request.root if said.request else ""
+    answer = f"`<{said.answer.root}>`" if said.answer else said.media_type or NONE
+    return f"{f'`<{root}>`' if root else NONE} | {answer}"
 
 
 def action_lines(operation: Operation, action: str, said: Documentation) -> Iterator[str]:
@@ -90,11 +102,16 @@ def value_lines(model: type) -> Iterator[str]:
     if model.__name__ not in definitions:
         yield from (f"`value`: {type_of(schema)}.", "")
         return
-    yield from ("| field | type | default |", "|---|---|---|")
-    for name, field in definitions[model.__name__].get("properties", {}).items():
-        default = msgspec.json.encode(field["default"]).decode() if "default" in field else NONE
-        yield f"| `{name}` | {type_of(field)} | {default} |"
-    yield ""
+    models = models_in(model)
+    for each in (model.__name__, *(name for name in definitions if name != model.__name__)):
+        if each != model.__name__:
+            yield from (f"{each}:", "")
+        texts = texts_of(models[each])
+        yield from ("| field | type | default | |", "|---|---|---|---|")
+        for name, field in definitions[each].get("properties", {}).items():
+            default = msgspec.json.encode(field["default"]).decode() if "default" in field else NONE
+            yield f"| `{name}` | {type_of(field)} | {default} | {texts.get(name, '')} |"
+        yield ""
 
 
 def type_of(field: dict[str, object]) -> str:

@@ -7,7 +7,7 @@ extension `x-actions`, and the body's schema is one of all their messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -15,11 +15,12 @@ import msgspec
 from fastapi.routing import APIRoute
 
 from shoal_gateway.documentation.examples import body_of
+from shoal_gateway.documentation.fields import models_in, texts_of
 from shoal_gateway.documentation.operations import Operation, operations
 from shoal_gateway.documentation.rpcs import documented_rpcs
 from shoal_gateway.permissions import BUCKET, Route, permission_of
 from shoal_gateway.rest.documented import Documentation
-from shoal_gateway.s3.documented import S3_DOCUMENTATION
+from shoal_gateway.s3.documented import S3_DOCUMENTATION, XML, Document, S3Documentation
 from shoal_gateway.s3.operations import OPERATIONS, Level
 
 Json: TypeAlias = dict[str, Any]
@@ -128,6 +129,9 @@ def schema_of(model: type, components: Json) -> Json:
     (schema,), definitions = msgspec.json.schema_components(
         [model], ref_template="#/components/schemas/{name}"
     )
+    for name, kind in models_in(model).items():
+        for field, text in texts_of(kind).items():
+            definitions[name]["properties"][field]["description"] = text
     components.update(definitions)
     return schema
 
@@ -209,18 +213,50 @@ def add_s3(paths: dict[str, Json]) -> None:
                 "summary": name,
                 "parameters": [in_path(each) for each in _PLACEHOLDER.findall(path)],
                 "responses": {
-                    "200": {"description": "As AWS documents it.", "content": content_of(said.media_type)},
-                    "default": {"description": "S3's error.", "content": {"application/xml": {}}},
+                    "200": {"description": "As AWS documents it.", "content": {}},
+                    "default": {"description": "S3's error.", "content": {XML: {"schema": S3_ERROR_SCHEMA}}},
                 },
                 "x-operations": {},
             },
         )
-        entry["x-operations"][name] = {"summary": said.summary, "selector": selector or "none of the others"}
+        entry["x-operations"][name] = shown_s3(said) | {"selector": selector or "none of the others"}
         entry["summary"] = ", ".join(entry["x-operations"])
+        add_content(entry["responses"]["200"]["content"], said.media_type, said.answer)
+        if said.request is not None:
+            add_content(entry.setdefault("requestBody", {"content": {}})["content"], XML, said.request)
 
 
-def content_of(media_type: str) -> Mapping[str, Json]:
-    return {media_type: {}} if media_type else {}
+def add_content(content: Json, media_type: str, document: Document | None) -> None:
+    """One more of the bodies that a method and path may have."""
+    if media_type:
+        schema = content.setdefault(media_type, {})
+        if document is not None:
+            schema.setdefault("schema", {"anyOf": []})["anyOf"].append(xml_schema(document))
+
+
+def shown_s3(said: S3Documentation) -> Json:
+    found: Json = {"summary": said.summary, "answer": said.media_type or "No body."}
+    for name, document in (("requestDocument", said.request), ("answerDocument", said.answer)):
+        if document is not None:
+            found[name] = document.root
+    return found
+
+
+def xml_schema(document: Document) -> Json:
+    properties: Json = {}
+    for element in document.elements:
+        several = {"type": "array", "items": {}, "description": "Not wrapped: one element each."}
+        properties[element.rstrip("*")] = several if element.endswith("*") else {}
+    return {
+        "type": "object",
+        "title": document.root,
+        "xml": {"name": document.root},
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+S3_ERROR_SCHEMA = xml_schema(Document("Error", ("Code", "Message", "Resource", "RequestId")))
 
 
 def operation_id(method: str, path: str) -> str:

@@ -21,7 +21,7 @@ from shoal_gateway.control import CHANGE_SECONDS_MAX
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import CLUSTER, SET_CONFIG
 from shoal_gateway.rest.actions import ActionMessage, decode_value
-from shoal_gateway.rest.bucket_properties import changed_properties
+from shoal_gateway.rest.bucket_properties import BucketSettings, changed_properties
 from shoal_gateway.rest.dispatch import action_of_body, add_route
 from shoal_gateway.rest.documented import Documentation, documented
 from shoal_gateway.rest.xactions import XactionRoutes
@@ -33,7 +33,9 @@ class NodeMessage(msgspec.Struct, frozen=True):
     """The value of actions on one node."""
 
     sid: str = ""
+    """The node's id."""
     skip_rebalance: bool = False
+    """Objects stay where they are. Needed for targets, since they do not move yet."""
 
 
 def add_administration_routes(router: APIRouter, parts: Parts) -> None:
@@ -102,6 +104,7 @@ class AdministrationRoutes:
         Documentation(
             "Set what new buckets have.",
             text="Sections as `set-bprops` takes them.",
+            value=BucketSettings,
             example={"checksum": {"type": "xxhash2"}},
         )
     )

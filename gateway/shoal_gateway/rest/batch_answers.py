@@ -29,24 +29,38 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
     """One entry of `in`."""
 
     objname: str = ""
+    """Name of the object."""
     bucket: str = ""
+    """Its bucket; without it the one of the path."""
     provider: str = ""
+    """Provider of the bucket; `ais` without it."""
     uname: str = ""
+    """All of these in one: `ais/@uuid#namespace/bucket/object`."""
     archpath: str = ""
+    """Path of a member, if the object is an archive and one member is wanted."""
     opaque: str = ""
+    """Comes back in the metadata; base64."""
     start: int = 0
+    """First byte wanted."""
     length: int = 0
+    """Bytes wanted; with `start` 0 or -1: all to the end."""
 
 
 class BatchMessage(msgspec.Struct, frozen=True):
     """AIStore's MossReq."""
 
     wanted: list[Wanted] = msgspec.field(name="in", default_factory=list)
+    """What is wanted, in the order in which it shall come."""
     mime: str = ".tar"
+    """Format of the answer: `.tar`, `.tgz`, `.tar.lz4`, `.zip`."""
     coer: bool = False
+    """Go on where an entry is missing."""
     onob: bool = False
+    """Members are named without the bucket."""
     strm: bool = False
+    """Answer the archive alone, as it grows."""
     coloc: int = 0
+    """AIStore's hint at where the objects lie, 0 to 2; changes nothing here."""
 
 
 class Outcome(msgspec.Struct, gc=False):

@@ -101,27 +101,47 @@ class ChecksumSetting(msgspec.Struct, frozen=True):
     """`checksum` of BpropsToSet."""
 
     type: str | None = None
+    """`xxhash2`, `crc32c`, `md5`, `sha256`, `sha512` or `none`."""
 
 
 class VersioningSetting(msgspec.Struct, frozen=True):
     """`versioning` of BpropsToSet."""
 
     enabled: bool | None = None
+    """Keep old versions."""
 
 
 class ChunksSetting(msgspec.Struct, frozen=True):
     """`chunks` of BpropsToSet: bytes, or text such as "64MiB"."""
 
     objsize_limit: int | str | None = None
+    """Bytes. Larger objects are stored in chunks; 0: only those that came in parts."""
     chunk_size: int | str | None = None
+    """Bytes of each chunk, 1 MiB to 5 GiB."""
 
 
 class ShoalSetting(msgspec.Struct, frozen=True):
     """`shoal`: what AIStore has no name for."""
 
     durability: Literal["fsync", "os"] | None = None
+    """`fsync`: what is acknowledged survives a loss of power; `os`: not always."""
     verify: Literal["window", "always"] | None = None
+    """`window`: a chunk that was verified in the last 24 hours is not read again for that; `always`: each time."""
     s3_etag: Literal["md5", "fast"] | None = None
+    """`md5`: S3's etags are MD5 sums; `fast`: of a faster checksum."""
+
+
+class BucketSettings(msgspec.Struct, frozen=True):
+    """BpropsToSet, as far as it can be set; all else may be sent as it is."""
+
+    checksum: ChecksumSetting | None = None
+    """Which checksum is kept of each object."""
+    versioning: VersioningSetting | None = None
+    """Of the versions of an object."""
+    chunks: ChunksSetting | None = None
+    """How large objects are stored."""
+    shoal: ShoalSetting | None = None
+    """What AIStore has no name for."""
 
 
 def changed_properties(current: BucketProperties, value: dict[str, msgspec.Raw] | None) -> BucketProperties:

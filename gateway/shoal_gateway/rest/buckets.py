@@ -17,7 +17,7 @@ from shoal_gateway.call import Call, decode_once
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import BUCKET, BUCKETS
 from shoal_gateway.rest.actions import ActionMessage, decode_value
-from shoal_gateway.rest.bucket_properties import changed_properties, shown_properties
+from shoal_gateway.rest.bucket_properties import BucketSettings, changed_properties, shown_properties
 from shoal_gateway.rest.dispatch import action_of_body, add_route, json_answer, json_header
 from shoal_gateway.rest.documented import Documentation, documented
 from shoal_gateway.rest.jobs import RechunkMessage, start_rechunk
@@ -135,6 +135,7 @@ class BucketRoutes:
         Documentation(
             "Make a bucket.",
             text="The value holds properties that differ from the defaults, as `set-bprops` takes them.",
+            value=BucketSettings,
             answer="Nothing.",
             example={},
         )
@@ -176,8 +177,8 @@ class BucketRoutes:
     @documented(
         Documentation(
             "Change properties of a bucket.",
-            text="AIStore's sections; our own are under `shoal`: `durability` (fsync, os), `verify` (window, "
-            "always), `s3_etag` (md5, fast).",
+            text="AIStore's sections; our own are under `shoal`.",
+            value=BucketSettings,
             answer="Nothing.",
             example={"chunks": {"objsize_limit": "64MiB", "chunk_size": "16MiB"}},
         )

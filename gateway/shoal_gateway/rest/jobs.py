@@ -20,10 +20,13 @@ class RechunkMessage(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown
     """The value of action `rechunk`. What it rewrites is much, so a misspelt field must not be a default."""
 
     objsize_limit: int
-    """Objects of more bytes become chunks; 0: all become one file each."""
+    """Bytes. Larger objects become chunks; 0: all become one file each."""
     chunk_size: int = 0
+    """Bytes of each chunk, 1 MiB or more."""
     prefix: str = ""
+    """Only objects whose names begin so."""
     sync_remote: bool = False
+    """The remote backend's, too: not built yet."""
 
 
 async def start_rechunk(proxy: ProxyChannel, bucket: BucketReference, value: RechunkMessage | None) -> str:

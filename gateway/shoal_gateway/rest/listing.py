@@ -48,13 +48,22 @@ class ListMessage(msgspec.Struct, frozen=True):
     """The value of action `list`."""
 
     prefix: str = ""
+    """Only names that begin so."""
     pagesize: int = 0
+    """Names in a page, at most 10,000; 0: as many as possible."""
     uuid: str = ""
+    """Of the page before; comes back."""
     props: str = ""
+    """With commas between: `name`, `size`, `version`, `checksum`, `atime`, `location`, `copies`, `custom`; empty:
+    name and size."""
     continuation_token: str = ""
+    """Of the page before; empty for the first."""
     flags: str | int = 0
+    """Bits, as a decimal number."""
     target: str = ""
+    """Only the objects of one target: not built yet."""
     start_after: str = ""
+    """Only names behind this one."""
 
     @property
     def flag_bits(self) -> int:

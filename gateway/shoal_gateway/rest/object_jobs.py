@@ -37,15 +37,20 @@ class Namespace(msgspec.Struct, frozen=True):
     """As AIStore's clients send it beside a bucket's name."""
 
     uuid: str = ""
+    """Of the cluster; empty: this one."""
     name: str = ""
+    """Of the namespace; empty: the global one."""
 
 
 class NamedBucket(msgspec.Struct, frozen=True):
     """A bucket within a message."""
 
     name: str = ""
+    """Of the bucket."""
     provider: str = ""
+    """`ais` if empty."""
     namespace: Namespace | str | None = None
+    """As an object, or as `@uuid#name`."""
 
     def reference(self) -> BucketReference:
         """Raises InvalidName."""
@@ -59,18 +64,31 @@ class ObjectsMessage(msgspec.Struct, frozen=True, rename="kebab"):
     """The values of `delete-listrange`, `copy-listrange`, `copy-bck` and `archive`; each uses a part of it."""
 
     objnames: list[str] = msgspec.field(default_factory=list)
+    """Which objects, by name; or by `template`."""
     template: str = ""
+    """Such as `shard-{000..999..2}.tar`: first, last, step."""
     prefix: str = ""
+    """For `copy-bck`: only names that begin so."""
     prepend: str = ""
+    """Put before the name of each copy."""
     ext: dict[str, str] | None = None
+    """Extensions of names, and what becomes of them in the copies."""
     dry_run: bool = msgspec.field(name="dry_run", default=False)
+    """Count only."""
     coer: bool = False
+    """Go on after an error."""
     num_workers: int = 0
+    """Objects at the same time on each target; 0: the target decides, -1: one."""
     tobck: NamedBucket | None = None
+    """The destination of `copy-listrange` and `archive`."""
     archname: str = ""
+    """Name of the archive."""
     mime: str = ""
+    """Format of the archive; empty: as its name says."""
     isbn: bool = False
+    """Members are named with their bucket before them."""
     aate: bool = False
+    """Append to the archive if it exists."""
 
     def selection(self) -> job_pb2.ObjectSelection:
         """An empty list selects nothing, which no client means."""

@@ -32,12 +32,19 @@ class PromoteMessage(msgspec.Struct, frozen=True):
     """The value of action `promote`."""
 
     tid: str = ""
+    """Target whose host has the files; empty: the gateway's host."""
     src: str = ""
+    """Path of the file or folder; without it the message's `name`."""
     obj: str = ""
+    """Name of the object, or what the names of a folder's objects begin with."""
     rcr: bool = False
+    """Folders within the folder, too."""
     ovw: bool = False
+    """Replace objects that are there."""
     dls: bool = False
+    """Remove files that were stored."""
     notshr: bool = False
+    """AIStore's hint that the folder is no share; changes nothing here."""
 
 
 PROMOTE_DOCUMENTATION = Documentation(

@@ -30,7 +30,9 @@ class SummaryMessage(msgspec.Struct, frozen=True):
     """The value of action `summary-bck`. What it says of remote objects changes nothing: there are none yet."""
 
     uuid: str = ""
+    """The job that counts; empty: begin one."""
     prefix: str = ""
+    """Only objects whose names begin so."""
 
 
 class Summaries:

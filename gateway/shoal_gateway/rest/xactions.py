@@ -50,11 +50,17 @@ class JobQuestion(msgspec.Struct, frozen=True):
     """AIStore's ArgsMsg; keys come in any case, so they are lowered first."""
 
     id: str = ""
+    """Of one job."""
     kind: str = ""
+    """Of jobs: AIStore's kind, or the name that it displays."""
     daemonid: str = ""
+    """Only jobs of this target."""
     node: str = ""
+    """The same."""
     onlyrunning: bool = False
+    """None that have ended."""
     show_active: bool | None = None
+    """The same."""
 
     @property
     def target(self) -> str:

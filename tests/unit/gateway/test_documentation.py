@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -51,6 +52,14 @@ def test_summaries_are_sentences_that_begin_with_a_verb(
             assert isinstance(operation, dict)
             summary = operation["summary"]
             assert summary[0].isupper() or ":" in summary, (method, path)
+
+
+def test_every_field_of_a_message_is_said_something_of(document: dict[str, Any]) -> None:
+    messages = {name: each for name, each in document["components"]["schemas"].items() if name != "Error"}
+    assert len(messages) > 8
+    for name, message in messages.items():
+        for field, said in message["properties"].items():
+            assert said.get("description"), f"{name}.{field}"
 
 
 async def test_it_is_served_as_json_and_yaml(ask: Asking) -> None:
