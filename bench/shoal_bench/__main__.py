@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from shoal_bench.batches import batch_rows
+from shoal_bench.batches import batch_rows, remote_batch_rows
 from shoal_bench.client_reads import client_rows
 from shoal_bench.floors import disk_rows
 from shoal_bench.listing_engine import FOLDER as ENGINE_FOLDER, engine_rows
@@ -189,7 +189,11 @@ def ours(folder: Path, scale: Scale) -> list[System]:
             generated=(("BATCH", batch_rows),),
         ),
         System(
-            "shoal, remote owner", partial(shoal, place, local_reads=False), remote_rows(scale), is_ours=True
+            "shoal, remote owner",
+            partial(shoal, place, local_reads=False),
+            remote_rows(scale),
+            is_ours=True,
+            generated=(("BATCH", remote_batch_rows),),
         ),
     ]
 
