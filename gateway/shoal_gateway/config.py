@@ -49,6 +49,8 @@ class GatewayConfiguration:
     """Listen beyond loopback although there is no AuthN, so that whoever reaches the port is an administrator."""
     promote_folder: Path | None = None
     """Absolute; AIStore's promote may take files of this host from below it. Without it, from nowhere."""
+    batch_missing_max: int = 8
+    """Entries of a batch that may be missing where the client goes on; AIStore's `get_batch.max_soft_errs`."""
     requests_max: int = 512
     """Requests that this worker serves at a time; more are answered 503."""
     connections_max: int = 10_000

@@ -91,5 +91,7 @@ class Parts:
     member_channel: MemberChannel = no_channel
     load: Load = field(default_factory=Load)
     """What this process may take on."""
+    batch_missing_max: int = 8
+    """As in `GatewayConfiguration`."""
     promote_folder: Path | None = None
     """As in `GatewayConfiguration`."""

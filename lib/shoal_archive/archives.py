@@ -20,7 +20,7 @@ from shoal_archive.selecting import Wanted
 from shoal_archive.sources import StoredArchive, StreamSource
 from shoal_archive.tar_blocks import END, member_header, padding
 from shoal_archive.tar_reading import Member, NotAnArchive, TarReader
-from shoal_archive.zip_reading import UNREADABLE, data_offset, inflated
+from shoal_archive.zip_reading import LOCAL_HEADER_BYTES, UNREADABLE, data_offset, inflated
 from shoal_core.errors import DataCorrupt, ObjectNotFound, PreconditionFailed, TooBusy
 from shoal_core.objects import Bucket, ObjectInfo, ObjectStore
 
@@ -143,6 +143,8 @@ class Archives:
         if format is ArchiveFormat.ZIP:
             if member.packed_bytes == UNREADABLE:
                 raise NotAnArchive(f"zip member {member.name[:100]!r} is encrypted, or packed in a rare way")
+            if not 0 <= offset <= archive.info.size - LOCAL_HEADER_BYTES:
+                raise NotAnArchive(f"the zip is damaged: no local header of {member.name[:100]!r}")
             offset = await data_offset(archive.read, member)
             length = member.size if member.packed_bytes < 0 else member.packed_bytes
         if not length:

@@ -108,6 +108,15 @@ Elsewhere = Callable[[Sequence[Item]], Streams | None]
 """Begins the streams of a batch; None when nothing of it is elsewhere."""
 
 
+Ahead = Callable[[int], int]
+"""How many of at most so many may be held before they are wanted, as `shoal_core.load.Load.ahead` says it."""
+
+
+def all_of_them(most: int) -> int:
+    """Of a process that does not look at its load."""
+    return most
+
+
 def nobody_else(_items: Sequence[Item]) -> None:
     """Of a process that has all objects itself, or asks for them one by one."""
 
@@ -122,8 +131,10 @@ class BatchReader:
         *,
         at_hand: AtHand = nothing_at_hand,
         elsewhere: Elsewhere = nobody_else,
+        ahead: Ahead = all_of_them,
     ) -> None:
         self._store = store
+        self._ahead = ahead
         self._elsewhere = elsewhere
         self._archives = archives
         self._at_hand = at_hand
@@ -132,7 +143,7 @@ class BatchReader:
         """Entries in the order of the items, as many at a time as are there. Bodies are closed with the next ones."""
         given: list[Entry] = []
         window = deque[Entry | asyncio.Task[Entry]]()
-        fetching, position = Fetching(asyncio.Semaphore(FETCHES_MAX), self._elsewhere(items)), 0
+        fetching, position = Fetching(asyncio.Semaphore(self._ahead(FETCHES_MAX)), self._elsewhere(items)), 0
         try:
             while position < len(items) or window:
                 if not window and (given := list(self._at_hand(items[position : position + AT_HAND_ITEMS]))):
@@ -156,7 +167,7 @@ class BatchReader:
         fetching: Fetching,
     ) -> int:
         """Fills the window; the position of what follows it. What is at hand between others is taken with them."""
-        while position < len(items) and (room := WINDOW_ITEMS - len(window)) > 0:
+        while position < len(items) and (room := self._ahead(WINDOW_ITEMS) - len(window)) > 0:
             found = self._at_hand(items[position : position + room]) if window else ()
             window.extend(found)
             position += len(found)

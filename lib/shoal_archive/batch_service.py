@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from crc32c import crc32c
@@ -13,6 +13,7 @@ from shoal_core.access import Permission
 from shoal_core.bucket_admission import Admission, BucketAdmission, BucketResolver
 from shoal_core.error_table import to_status
 from shoal_core.errors import InvalidArgument
+from shoal_core.freed_memory import FreedMemory
 from shoal_core.names import checked_object_name
 from shoal_core.objects import FRAME_BYTES
 from shoal_core.rpc import Context
@@ -30,13 +31,22 @@ class BatchServicer(batch_pb2_grpc.BatchServiceServicer):
         self, reader: BatchReader, buckets: BucketResolver, *, admit: Admission | None = None
     ) -> None:
         self._reader = reader
+        self._memory = FreedMemory()
         self._admission = BucketAdmission(buckets, admit=admit)
 
     async def ReadBatch(
         self, request: batch_pb2.ReadBatchRequest, context: Context
     ) -> AsyncIterator[batch_pb2.ReadBatchResponse]:
+        with self._memory.in_use():
+            async with aclosing(self._responses(request, await self._items(request))) as responses:
+                async for response in responses:
+                    yield response
+
+    async def _responses(
+        self, request: batch_pb2.ReadBatchRequest, items: Sequence[Item]
+    ) -> AsyncGenerator[batch_pb2.ReadBatchResponse, None]:
         response, gathered = batch_pb2.ReadBatchResponse(), 0
-        async with aclosing(self._reader.entries(await self._items(request))) as groups:
+        async with aclosing(self._reader.entries(items)) as groups:
             async for entries in groups:
                 for entry in entries:
                     if entry.error is not None and not request.continue_on_error:

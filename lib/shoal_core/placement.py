@@ -25,7 +25,7 @@ def slot_of(bucket_id: BucketId, name: str) -> int:
 
 
 def slot_of_encoded(bucket_id: BucketId, encoded_name: bytes) -> int:
-    return slot_of_hash(name_hash(bucket_id, encoded_name))
+    return int(xxhash.xxh3_64_intdigest(bucket_id + b"\0" + encoded_name) >> 48)
 
 
 def name_hash(bucket_id: BucketId, encoded_name: bytes) -> bytes:
@@ -34,6 +34,7 @@ def name_hash(bucket_id: BucketId, encoded_name: bytes) -> bytes:
 
 
 def slot_of_hash(hashed: bytes) -> int:
+    """As `slot_of_encoded`, for whoever has the name's hash already."""
     return hashed[0] << 8 | hashed[1]
 
 

@@ -21,7 +21,7 @@ from shoal_store.keys import encode_name, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
 from shoal_store.record import ChunkPlace, Record, decode_record
-from shoal_store.slots import EPOCH_BYTES, OwnedSlots
+from shoal_store.slots import OwnedSlots
 from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
@@ -110,7 +110,8 @@ class Looks:
         view = self._views.get(mountpath_id)
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
-        view.check_owner(slot_of_hash(hashed))
+        if not view.has_all:
+            view.check_owner(slot_of_hash(hashed))
         return key_of(bucket.id, encoded), view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:
@@ -124,17 +125,17 @@ class Looks:
 class _View:
     """One index as it stood at the first look. Values are bytes of their own, no views."""
 
-    __slots__ = ("_epoch", "_slots", "index", "reading", "transaction")
+    __slots__ = ("_owned", "has_all", "index", "reading", "transaction")
 
     def __init__(self, index: Index) -> None:
         self.index = index
         self.reading: Reading = index.read(buffers=False)
         self.transaction: lmdb.Transaction = self.reading.__enter__()
-        owned = OwnedSlots.of(self.transaction.get(b"owned", db=index.slots))
-        self._slots, self._epoch = owned.encoded, owned.epoch
+        self._owned = OwnedSlots.of(self.transaction.get(b"owned", db=index.slots))
+        self.has_all = self._owned.all
 
     def check_owner(self, slot: int) -> None:
-        if not self._slots[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
+        if not self._owned.holds(slot):
             raise StaleEpoch(
-                f"slot {slot} is not held here: fetch the cluster map again", epoch=str(self._epoch)
+                f"slot {slot} is not held here: fetch the cluster map again", epoch=str(self._owned.epoch)
             )

@@ -207,12 +207,13 @@ async def result_of(entry: Entry) -> BatchResult:
 
 
 def request_of(items: Sequence[Item], epoch: int | None) -> ReadBatchRequest:
-    buckets = {bucket: number for number, bucket in enumerate(dict.fromkeys(item.bucket for item in items))}
+    buckets = {item.bucket.id: item.bucket for item in items}
+    numbers = {bucket_id: number for number, bucket_id in enumerate(buckets)}
     return ReadBatchRequest(
-        buckets=[batch_bucket(bucket, epoch) for bucket in buckets],
+        buckets=[batch_bucket(bucket, epoch) for bucket in buckets.values()],
         items=[
             batch_pb2.BatchItem(
-                bucket=buckets[item.bucket],
+                bucket=numbers[item.bucket.id],
                 name=item.name,
                 member=item.member,
                 start=item.start,

@@ -16,6 +16,7 @@ from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader, Item
 from shoal_archive.formats import format_of_mime
 from shoal_core.errors import InvalidArgument
+from shoal_core.freed_memory import FreedMemory
 from shoal_core.load import Places
 from shoal_core.names import PROVIDERS, checked_namespace, checked_object_name
 from shoal_core.objects import Bucket, BucketReference
@@ -25,7 +26,6 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import BATCH, Route, permission_of
 from shoal_gateway.rest.batch_answers import (
     MISSING,
-    SOFT_ERRORS_MAX,
     Batch,
     BatchMessage,
     Outcome,
@@ -53,7 +53,8 @@ BATCH_DOCUMENTATION = Documentation(
     text="The body is the message itself. The bucket of entries that name none may follow in the path, as "
     "`/v1/ml/moss/{bucket}`. With `strm` the archive alone is answered as it grows, else multipart/mixed: "
     "metadata, then the archive. Members are `bucket/object[/archpath]`, with `onob` without the bucket; with `coer` "
-    f"up to {SOFT_ERRORS_MAX} entries may be missing, and come as empty members under `{MISSING}/`.",
+    "up to 8 entries (the gateway's `batch_missing_max`) may be missing, and come as empty members under "
+    f"`{MISSING}/`.",
     value=BatchMessage,
     answer="An archive.",
     example={
@@ -74,8 +75,13 @@ class BatchRoutes:
         self._parts = parts
         self._places = Places("batches", BATCHES_MAX, load=parts.load, kind=TooManyBatches)
         self._at_hand = ItemsAtHand(parts.local_store, archives.indexes)
+        self._memory = FreedMemory()
         self._reader = BatchReader(
-            parts.objects, archives, at_hand=self._at_hand.entries, elsewhere=parts.batches_elsewhere
+            parts.objects,
+            archives,
+            at_hand=self._at_hand.entries,
+            elsewhere=parts.batches_elsewhere,
+            ahead=parts.load.ahead,
         )
 
     async def __call__(self, call: Call, exchange: Exchange) -> None:
@@ -83,7 +89,8 @@ class BatchRoutes:
             raise MethodNotAllowed(f"{call.method} is not a method of batches; use GET", allow="GET")
         self._places.take(what="batches of this gateway worker")
         try:
-            await self._answer(call, exchange)
+            with self._memory.in_use():
+                await self._answer(call, exchange)
         finally:
             self._places.give_back()
 
@@ -110,7 +117,8 @@ class BatchRoutes:
             member = wanted.archpath
             items.append(Item(bucket, checked_object_name(name), member, wanted.start, wanted.length))
             names.append(f"{folder}{name}/{member}" if member else folder + name)
-        return Batch(message, format_of_mime(message.mime), items, names)
+        format = format_of_mime(message.mime)
+        return Batch(message, format, items, names, self._parts.batch_missing_max)
 
     async def _resolve(self, call: Call, provider: str, namespace: str, name: str) -> Bucket:
         if not name:

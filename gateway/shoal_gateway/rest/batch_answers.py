@@ -18,8 +18,6 @@ from shoal_core.errors import NotFound, ShoalError
 from shoal_core.objects import FRAME_BYTES
 from shoal_gateway.exchange import Exchange
 
-SOFT_ERRORS_MAX = 8
-"""Items of a batch that may be missing with `coer`; AIStore's default of `get_batch.max_soft_errs`."""
 MISSING = "__404__"
 PIECE_BYTES = 256 << 10
 """Members are put together until they are so many bytes."""
@@ -83,6 +81,8 @@ class Batch:
     format: ArchiveFormat
     items: Sequence[Item]
     names: Sequence[str]
+    missing_max: int
+    """Of the items, with `coer`."""
 
 
 class TooManyMissing(NotFound):
@@ -151,9 +151,9 @@ class Packing:
 def check_missing(batch: Batch, error: ShoalError, missing: int) -> None:
     if not batch.message.coer:
         raise error
-    if missing > SOFT_ERRORS_MAX:
+    if missing > batch.missing_max:
         raise TooManyMissing(
-            f"more than {SOFT_ERRORS_MAX} entries of the batch could not be read, the last: {error.message}"
+            f"more than {batch.missing_max} entries of the batch could not be read, the last: {error.message}"
         )
 
 

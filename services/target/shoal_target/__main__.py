@@ -87,7 +87,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             insecure_anonymous=config.insecure_anonymous,
             load=load,
         )
-        objects = object_service(engine, node.buckets, ownership)
+        objects = object_service(engine, node.buckets, ownership, load=load)
         commits = chunk_service(engine, node=config.id, stopping=servers.stopping)
         socket = f"unix:{config.unix_socket}"
         servers.listen(Listener.LOCAL_SOCKET, socket, [objects, commits])

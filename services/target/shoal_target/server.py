@@ -14,6 +14,7 @@ from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader
 from shoal_archive.batch_service import BatchServicer
 from shoal_core.buckets import BucketDirectory
+from shoal_core.load import Load
 from shoal_core.object_service import ObjectServicer
 from shoal_core.serving import AddService
 from shoal_core.upload_service import UploadServicer
@@ -23,13 +24,15 @@ from shoal_target.chunk_service import ChunkServicer
 from shoal_target.ownership import Ownership
 
 
-def object_service(engine: Engine, buckets: BucketDirectory, ownership: Ownership) -> AddService:
+def object_service(
+    engine: Engine, buckets: BucketDirectory, ownership: Ownership, *, load: Load
+) -> AddService:
     """Objects, as a whole, in parts and in batches."""
     objects = ObjectServicer(engine.store, buckets, admit=ownership.admit)
     uploads = UploadServicer(engine.store, buckets, admit=ownership.admit)
     archives = Archives(engine.store)
     at_hand = ItemsAtHand(lambda _name: engine.store, archives.indexes)
-    reader = BatchReader(engine.store, archives, at_hand=at_hand.entries)
+    reader = BatchReader(engine.store, archives, at_hand=at_hand.entries, ahead=load.ahead)
     batches = BatchServicer(reader, buckets, admit=ownership.admit)
 
     def add(server: grpc.aio.Server) -> None:
