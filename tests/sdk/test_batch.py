@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import io
 import json
 import os
@@ -154,6 +156,52 @@ def test_what_makes_no_sense_is_refused(
     raised.value.close()
 
 
+def test_multipart_has_the_metadata_and_then_the_archive(endpoint: str, filled: Bucket) -> None:
+    wanted: list[dict[str, object]] = [
+        {"objname": "folder/object-511", "bucket": filled.name, "opaque": "c2V2ZW4="},
+        {"objname": "shard.tar", "bucket": filled.name, "provider": "ais", "archpath": "sample/007.cls"},
+        {"objname": "nowhere", "bucket": filled.name},
+    ]
+    request = urllib.request.Request(
+        f"{endpoint}/v1/ml/moss", data=json.dumps({"in": wanted, "coer": True}).encode(), method="GET"
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.headers.get_content_type() == "multipart/mixed"
+        message = email.message_from_bytes(
+            b"Content-Type: " + answer.headers["content-type"].encode() + b"\r\n\r\n" + answer.read(),
+            policy=email.policy.HTTP,
+        )
+    metadata, archive = message.iter_parts()  # type: ignore[attr-defined]
+    assert metadata.get_param("name", header="content-disposition") == "metadata"
+    assert archive.get_param("name", header="content-disposition") == "archive"
+    told = json.loads(metadata.get_payload(decode=True))
+    shared = {"bucket": filled.name, "provider": "ais"}
+    assert told["uuid"]
+    assert told["out"][:2] == [
+        {"objname": "folder/object-511", **shared, "opaque": "c2V2ZW4=", "size": 511},
+        {"objname": "shard.tar", "archpath": "sample/007.cls", **shared, "size": 700},
+    ]
+    assert told["out"][2].pop("err_msg")
+    assert told["out"][2] == {"objname": "nowhere", **shared, "size": 0}
+    assert archive.get_content_type() == "application/x-tar"
+    with tarfile.open(fileobj=io.BytesIO(archive.get_payload(decode=True))) as tar:
+        assert tar.getnames() == [
+            f"{filled.name}/folder/object-511",
+            f"{filled.name}/shard.tar/sample/007.cls",
+            f"__404__/{filled.name}/nowhere",
+        ]
+
+
+@pytest.mark.parametrize("hint", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_hints_change_nothing_of_what_comes(endpoint: str, filled: Bucket, hint: int, count: int) -> None:
+    names = [f"folder/object-{SIZES[number % 6]}" for number in range(count)]
+    message: dict[str, object] = {"in": [{"objname": name} for name in names], "strm": True, "coloc": hint}
+    with tarfile.open(fileobj=io.BytesIO(raw_batch(endpoint, message, bucket=filled.name))) as archive:
+        found = [(member.name, member.size) for member in archive]
+    assert found == [(f"{filled.name}/{name}", len(BODIES[name])) for name in names]
+
+
 def test_lz4_and_long_names(endpoint: str, filled: Bucket) -> None:
     names = ["a" * 300, "ü" * 60, "n/" * 70 + "n"]
     for name in names:
@@ -167,10 +215,9 @@ def test_lz4_and_long_names(endpoint: str, filled: Bucket) -> None:
     assert contents == [name.encode() for name in names]
 
 
-def raw_batch(endpoint: str, message: dict[str, object]) -> bytes:
-    request = urllib.request.Request(
-        f"{endpoint}/v1/ml/moss", data=json.dumps(message).encode(), method="GET"
-    )
+def raw_batch(endpoint: str, message: dict[str, object], *, bucket: str = "") -> bytes:
+    url = f"{endpoint}/v1/ml/moss{f'/{bucket}' if bucket else ''}"
+    request = urllib.request.Request(url, data=json.dumps(message).encode(), method="GET")
     with urllib.request.urlopen(request) as answer:
         body = answer.read()
         assert isinstance(body, bytes)

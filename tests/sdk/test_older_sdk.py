@@ -25,7 +25,11 @@ def older_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_program_for_the_older_sdk_runs(cluster: Cluster, older_sdk: Path) -> None:
+@pytest.mark.parametrize("targets", ["cluster", "cluster3"])
+def test_a_program_for_the_older_sdk_runs(
+    request: pytest.FixtureRequest, older_sdk: Path, targets: str
+) -> None:
+    cluster: Cluster = request.getfixturevalue(targets)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(older_sdk), str(TESTS)])}
     command = [sys.executable, str(TESTS / "support" / "older_sdk.py"), cluster.endpoint]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from typing import Any
 
 import aistore
@@ -46,8 +47,10 @@ def objects(bucket: Any) -> None:
 
 
 def batches(client: Any, bucket: Any) -> None:
-    for streaming in (True, False):
-        batch = client.batch(["a/b"], bucket=bucket, streaming_get=streaming)
+    for streaming, only_name, extension in product((True, False), (True, False), (".tar", ".tgz", ".zip")):
+        batch = client.batch(
+            ["a/b"], bucket=bucket, streaming_get=streaming, only_obj_name=only_name, output_format=extension
+        )
         batch.add("s.tar", archpath="x/1")
         batch.add("none")
         assert [content for _, content in batch.get()] == [b"hello", b"one", b""]
