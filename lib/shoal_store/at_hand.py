@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from typing import TypeAlias
 
+import lmdb
+
 from shoal_archive.batch import (
     AT_HAND_BYTES,
     HELD_BYTES_MAX,
@@ -30,6 +32,8 @@ from shoal_store.threads import in_thread
 LocalStore: TypeAlias = Callable[[PlacedName], LocalObjectStore | None]
 """The disks that hold the object of this name, if this process may read them now."""
 PIECE_BYTES = 256 << 10
+FAULTS = (ShoalError, OSError, lmdb.Error)
+"""For which an item is not at hand, whoever's they are: it is looked for again by those who explain."""
 
 
 class ItemsAtHand:
@@ -63,7 +67,7 @@ class ItemsAtHand:
             return self._member(store, item, looks) if item.member else self._object(store, item, looks)
         except ObjectNotFound as error:
             return Entry.failed(error)
-        except (ShoalError, OSError):
+        except FAULTS:
             return None
 
     def _object(self, store: LocalObjectStore, item: Item, looks: Looks) -> Entry | None:
@@ -117,7 +121,7 @@ class _Disks:
             store = self._local_store(placed(item.bucket.id, encode_name(item.name)))
             looks = None if store is None else self.looks(store)
             return looks is not None and looks.holds(item.bucket, item.name)
-        except (ShoalError, OSError):
+        except FAULTS:
             return False
 
 

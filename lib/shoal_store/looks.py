@@ -131,7 +131,11 @@ class _View:
         self.index = index
         self.reading: Reading = index.read(buffers=False)
         self.transaction: lmdb.Transaction = self.reading.__enter__()
-        self._owned = OwnedSlots.of(self.transaction.get(b"owned", db=index.slots))
+        try:
+            self._owned = OwnedSlots.of(self.transaction.get(b"owned", db=index.slots))
+        except BaseException:
+            self.transaction.abort()
+            raise
         self.has_all = self._owned.all
 
     def check_owner(self, slot: int) -> None:
