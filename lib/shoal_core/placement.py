@@ -25,7 +25,7 @@ def slot_of(bucket_id: BucketId, name: str) -> int:
 
 
 def slot_of_encoded(bucket_id: BucketId, encoded_name: bytes) -> int:
-    return int(xxhash.xxh3_64_intdigest(bucket_id + b"\0" + encoded_name) >> 48)
+    return slot_of_hash(name_hash(bucket_id, encoded_name))
 
 
 def name_hash(bucket_id: BucketId, encoded_name: bytes) -> bytes:

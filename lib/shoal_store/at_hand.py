@@ -61,17 +61,19 @@ class ItemsAtHand:
 
     def _entry(self, item: Item, disks: _Disks) -> Entry | None:
         try:
-            store = self._local_store(placed(item.bucket.id, encode_name(item.name)))
+            place = placed(item.bucket.id, encode_name(item.name))
+            store = self._local_store(place)
             if store is None or (looks := disks.looks(store)) is None:
                 return None
-            return self._member(store, item, looks) if item.member else self._object(store, item, looks)
+            read = self._member if item.member else self._object
+            return read(store, item, place, looks)
         except ObjectNotFound as error:
             return Entry.failed(error)
         except FAULTS:
             return None
 
-    def _object(self, store: LocalObjectStore, item: Item, looks: Looks) -> Entry | None:
-        record, payload = looks.find(item.bucket, item.name)
+    def _object(self, store: LocalObjectStore, item: Item, name: PlacedName, looks: Looks) -> Entry | None:
+        record, payload = looks.find(item.bucket, item.name, name)
         start, size = 0, record.size
         if item.length:
             start, size = item.start, record.size - item.start
@@ -82,12 +84,12 @@ class ItemsAtHand:
             return Entry(size, payload[start : start + size] if item.length else payload)
         return entry_of(store, item, record, start, size, looks)
 
-    def _member(self, store: LocalObjectStore, item: Item, looks: Looks) -> Entry | None:
+    def _member(self, store: LocalObjectStore, item: Item, name: PlacedName, looks: Looks) -> Entry | None:
         index = self._indexes.get(item.bucket.id, item.name)
         place = None if index is None else place_of(index, item)
         if index is None or place is None:
             return None
-        record, payload = looks.find(item.bucket, item.name)
+        record, payload = looks.find(item.bucket, item.name, name)
         if record.version != index.version or place.offset + place.length > record.size:
             return None
         if not record.chunks:
@@ -118,9 +120,10 @@ class _Disks:
 
     def holds(self, item: Item) -> bool:
         try:
-            store = self._local_store(placed(item.bucket.id, encode_name(item.name)))
+            place = placed(item.bucket.id, encode_name(item.name))
+            store = self._local_store(place)
             looks = None if store is None else self.looks(store)
-            return looks is not None and looks.holds(item.bucket, item.name)
+            return looks is not None and looks.holds(item.bucket, place)
         except FAULTS:
             return False
 

@@ -15,9 +15,9 @@ import xxhash
 
 from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, StaleEpoch
 from shoal_core.objects import Bucket
-from shoal_core.placement import name_hash, slot_of_hash
+from shoal_core.placement import slot_of_hash
 from shoal_store.index import Index, Reading
-from shoal_store.keys import encode_name, key_of
+from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
 from shoal_store.record import ChunkPlace, Record, decode_record
@@ -57,14 +57,14 @@ class Looks:
         """Whether the next look is unlikely to wait for a disk."""
         return self._warmth.is_warm
 
-    def holds(self, bucket: Bucket, name: str) -> bool:
-        """Whether there is such an object. Raises StaleEpoch, InvalidName, MountpathUnavailable."""
-        key, view = self._place(bucket, name)
+    def holds(self, bucket: Bucket, place: PlacedName) -> bool:
+        """Whether there is such an object. Raises StaleEpoch, MountpathUnavailable."""
+        key, view = self._place(bucket, place)
         return view.transaction.get(key, db=view.index.records) is not None
 
-    def find(self, bucket: Bucket, name: str) -> tuple[Record, bytes]:
+    def find(self, bucket: Bucket, name: str, place: PlacedName) -> tuple[Record, bytes]:
         """The current version, and its bytes if the index holds them. Raises ObjectNotFound and DataCorrupt, too."""
-        key, view = self._place(bucket, name)
+        key, view = self._place(bucket, place)
         if (known := self._known.get(key)) is not None:
             return known, b""
         transaction = view.transaction
@@ -103,9 +103,8 @@ class Looks:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return data if len(data) == length else None
 
-    def _place(self, bucket: Bucket, name: str) -> tuple[bytes, _View]:
-        encoded = encode_name(name)
-        hashed = name_hash(bucket.id, encoded)
+    def _place(self, bucket: Bucket, place: PlacedName) -> tuple[bytes, _View]:
+        encoded, hashed = place
         mountpath_id = self._mountpaths.of_hash(hashed)
         view = self._views.get(mountpath_id)
         if view is None:

@@ -27,7 +27,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 
 
 def at_hand(engine: Engine, archives: Archives | None = None) -> ItemsAtHand:
-    return ItemsAtHand(lambda _bucket, _name: engine.store, (archives or Archives(engine.store)).indexes)
+    return ItemsAtHand(lambda _name: engine.store, (archives or Archives(engine.store)).indexes)
 
 
 def item(name: str, member: str = "", start: int = 0, length: int = 0) -> Item:
