@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.message
 import email.policy
 import io
 import json
@@ -171,10 +172,10 @@ def test_multipart_has_the_metadata_and_then_the_archive(endpoint: str, filled: 
             b"Content-Type: " + answer.headers["content-type"].encode() + b"\r\n\r\n" + answer.read(),
             policy=email.policy.HTTP,
         )
-    metadata, archive = message.iter_parts()  # type: ignore[attr-defined]
+    metadata, archive = message.iter_parts()
     assert metadata.get_param("name", header="content-disposition") == "metadata"
     assert archive.get_param("name", header="content-disposition") == "archive"
-    told = json.loads(metadata.get_payload(decode=True))
+    told = json.loads(content_of(metadata))
     shared = {"bucket": filled.name, "provider": "ais"}
     assert told["uuid"]
     assert told["out"][:2] == [
@@ -184,12 +185,18 @@ def test_multipart_has_the_metadata_and_then_the_archive(endpoint: str, filled: 
     assert told["out"][2].pop("err_msg")
     assert told["out"][2] == {"objname": "nowhere", **shared, "size": 0}
     assert archive.get_content_type() == "application/x-tar"
-    with tarfile.open(fileobj=io.BytesIO(archive.get_payload(decode=True))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(content_of(archive))) as tar:
         assert tar.getnames() == [
             f"{filled.name}/folder/object-511",
             f"{filled.name}/shard.tar/sample/007.cls",
             f"__404__/{filled.name}/nowhere",
         ]
+
+
+def content_of(part: email.message.Message) -> bytes:
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content
 
 
 @pytest.mark.parametrize("hint", [0, 1, 2])
