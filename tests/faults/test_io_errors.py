@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
+import shutil
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -11,7 +15,8 @@ import requests
 from model.doors import RestDoor, Unanswered
 from support.fault_counts import FaultRun
 from support.fault_operations import OPERATIONS
-from support.fault_runs import IS_SOAK, all_points
+from support.fault_points import MARKS
+from support.fault_runs import IS_SOAK, all_points, memory_folder, run_points
 from support.faulty_cluster import faulty_cluster
 from support.faulty_disk import Fault, FaultControl, Manner
 
@@ -21,6 +26,16 @@ FAULTS = ["EIO", "EIO-afterwards", "EROFS", "short", "EINTR"]
 BODY = b"a body" * 700_000
 SENDFILE_FAILS = Fault("EIO", errno.EIO, calls={"sendfile"})
 SENDFILE_IS_SHORT = Fault("short", 0, Manner.HALF, calls={"sendfile"})
+SAME = {"create": "open", "close-read": "close"}
+"""Kinds that strace's name does not tell apart."""
+KIND_OF = {
+    "openat": "open", "newfstatat": "stat", "fstat": "stat", "lstat": "stat", "statx": "stat", "pread64": "pread",
+    "preadv2": "preadv", "pwrite64": "pwrite", "writev": "pwritev", "pwritev2": "pwritev", "statfs": "statvfs",
+    "fstatfs": "statvfs", "mkdirat": "mkdir", "renameat": "rename", "renameat2": "rename", "linkat": "link",
+    "unlinkat": "unlink",
+}  # fmt: skip
+HARMLESS = {"lseek", "ioctl", "flock", "fcntl", "fadvise64", "mmap", "getdents64", "faccessat", "faccessat2"}
+"""Of the last two, the library makes some itself."""
 PATHS_OF_PUT_AND_GET = ["inline", "single", "chunked", "parts", "get", "get-chunked", "get-range"]
 
 
@@ -65,3 +80,33 @@ def is_sent(door: RestDoor, control: FaultControl) -> bool:
     control.count({"sendfile"})
     assert door.get("object").body == BODY
     return control.seen > 0
+
+
+@pytest.mark.parametrize("operation", ["parts", "copy", "rechunk", "get-chunked"])
+def test_the_calls_that_are_made_to_fail_are_all_that_strace_sees(
+    operation: str, tmp_path: Path, fault_run: FaultRun
+) -> None:
+    """Or a fault point could be missing."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    trace = tmp_path / "trace"
+    with memory_folder() as folder:
+        strace = ["strace", "-f", "-y", "-qq", "-o", str(trace), "-e", "trace=%file,%desc"]
+        tally = run_points(folder, operation, [], under=strace)
+        seen = Counter(kinds_between_marks(trace.read_text(errors="replace"), f"{folder}/stores/store"))
+    counted = Counter[str]()
+    for call, count in tally.calls.items():
+        counted[SAME.get(call, call)] += count
+    assert counted == seen
+    fault_run.note_worst(f"calls of {operation}", tally.points)
+
+
+def kinds_between_marks(trace: str, folder: str) -> Iterator[str]:
+    """Of calls that reach a file of the store. Looks at descriptors' places and locks cannot fail for a disk."""
+    begin, end = (trace.index(mark) for mark in MARKS)
+    for line in trace[begin:end].splitlines()[1:-1]:
+        if (call := re.match(r"\d+ +(\w+)\(", line)) is None or folder not in line:
+            continue
+        kind = "rmdir" if "AT_REMOVEDIR" in line else KIND_OF.get(call[1], call[1])
+        if kind not in HARMLESS:
+            yield kind

@@ -1,8 +1,8 @@
 """One operation of the engine, again and again, each time with another of its system calls failing.
 
 `python -m support.fault_points <folder> <operation> <fault>...` runs in a process that has `faulty_disk` preloaded,
-and prints a `Tally` as JSON. Each time begins with a copy of the same store, and ends with the operation done, the
-store closed, checked by fsck, and opened once more.
+and prints a `Tally` as JSON; without a fault, which calls there are. Each time begins with a copy of the same store,
+and ends with the operation done, the store closed, checked by fsck, and opened once more.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ NEVER = FaultLimits(1_000_000, 1.0)
 """Faults that are borne: each time has one, so the mountpath would not be given up anyway."""
 GROWING = WRITING - {"close", "fsync", "fdatasync"}
 """What fails on and on while a disk is full."""
+
+MARKS = ("/begin-of-the-operation", "/end-of-the-operation")
 
 KNOWN = {
     "full-once": Fault("full-once", errno.ENOSPC, calls=WRITING),
@@ -119,6 +121,19 @@ class Points:
                 when += 1
             points += when - 1
         return Tally(points, dict(self._calls), dict(self._outcomes), self._complaints)
+
+    async def counted(self) -> Tally:
+        """The calls of the operation when none fails, between two marks for whoever traces this process."""
+        await self._make_template()
+        copy_anew(self._folder / "template", self._folder / "store")
+        scene = await opened(self._folder / "store")
+        self._control.count()
+        show(MARKS[0])
+        await self._operation.act(scene)
+        show(MARKS[1])
+        self._control.disarm()
+        await scene.engine.stop()
+        return Tally(self._control.seen, dict(Counter(call.split()[0] for call in self._control.log())))
 
     async def _make_template(self) -> None:
         scene = await opened(self._folder / "template")
@@ -264,6 +279,12 @@ async def opened(folder: Path) -> Scene:
     return Scene(engine, fence)
 
 
+def show(mark: str) -> None:
+    """To a tracer."""
+    with suppress(FileNotFoundError):
+        os.stat(mark)
+
+
 def copy_anew(template: Path, folder: Path) -> None:
     """The commands take a third of the time that Python's own functions take."""
     subprocess.run(["rm", "-rf", str(folder)], check=True)
@@ -290,7 +311,7 @@ def main() -> None:
     configure_logging("faults", "t1", level="error")
     control = FaultControl(Path(os.environ[FAULTS]))
     points = Points(Path(folder), control, OPERATIONS[name])
-    tally = asyncio.run(points.run([KNOWN[each] for each in faults]))
+    tally = asyncio.run(points.run([KNOWN[each] for each in faults]) if faults else points.counted())
     sys.stdout.buffer.write(msgspec.json.encode(tally))
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from support.fault_counts import SECONDS_VARIABLE
 from support.fault_points import Tally
@@ -33,17 +34,25 @@ def memory_folder() -> Iterator[Path]:
 def all_points(operation: str, faults: Sequence[str]) -> Tally:
     """Every call of the operation fails in each of the ways; raises AssertionError with what was wrong then."""
     with memory_folder() as folder:
-        control = folder / "control"
-        FaultControl(control)
-        variables = environment(control, folder / "stores" / "store")
-        run = subprocess.run(
-            [sys.executable, "-m", "support.fault_points", str(folder / "stores"), operation, *faults],
-            env=variables | {"PYTHONPATH": str(TESTS)},
-            capture_output=True,
-            timeout=RUN_SECONDS_MAX,
-            check=False,
-        )
-    assert run.returncode == 0, run.stderr.decode(errors="replace")[-4000:]
-    tally = msgspec.json.decode(run.stdout, type=Tally)
+        tally = run_points(folder, operation, faults)
     assert not tally.complaints, "\n".join(tally.complaints)
     return tally
+
+
+def run_points(folder: Path, operation: str, faults: Sequence[str], *, under: Sequence[str] = ()) -> Tally:
+    """`under` is a command that traces it."""
+    FaultControl(folder / "control")
+    variables = environment(folder / "control", folder / "stores" / "store") | {"PYTHONPATH": str(TESTS)}
+    preloaded = variables.pop("LD_PRELOAD")
+    command = [sys.executable, "-m", "support.fault_points", str(folder / "stores"), operation, *faults]
+    run = subprocess.run(
+        [*under, "env", f"LD_PRELOAD={preloaded}", *command],
+        env=variables,
+        capture_output=True,
+        timeout=RUN_SECONDS_MAX,
+        check=False,
+    )
+    if b"ptrace" in run.stderr and b"not permitted" in run.stderr:
+        pytest.skip("strace may not trace here")
+    assert run.returncode == 0, run.stderr.decode(errors="replace")[-4000:]
+    return msgspec.json.decode(run.stdout, type=Tally)
