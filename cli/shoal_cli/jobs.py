@@ -1,4 +1,4 @@
-"""`shoal scrub` and `shoal job ls|show|wait|stop|rm`: what the cluster does in the background."""
+"""`shoal scrub`, `shoal cleanup` and `shoal job ls|show|wait|stop|rm`: what the cluster does in the background."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait until all t
 
 def register(app: typer.Typer) -> None:
     app.command("scrub")(scrub)
+    app.command("cleanup")(cleanup)
     commands = typer.Typer(no_args_is_help=True, help="What the cluster does in the background.")
     commands.command("ls")(ls)
     commands.command("show")(show)
@@ -56,6 +57,28 @@ def scrub(
 
     async def action(client: ShoalClient) -> int | None:
         job = await client.jobs.start_scrub()
+        if wait:
+            job = await client.jobs.ended(job.id)
+        print_job(job, output)
+        return EXIT_FAILED if job.state is JobState.FAILED else None
+
+    run(action, grpc=grpc, ca=ca)
+
+
+def cleanup(
+    wait: WaitOption = False,
+    output: OutputOption = Format.text,
+    grpc: GrpcOption = DEFAULT_ADDRESS,
+    ca: CaOption = None,
+) -> None:
+    """Have every target remove the files that no object names, left by crashes, while it goes on serving.
+
+    Files of the last two hours stay, unless the targets' settings say otherwise. Targets do this once a day by
+    themselves.
+    """
+
+    async def action(client: ShoalClient) -> int | None:
+        job = await client.jobs.start_cleanup()
         if wait:
             job = await client.jobs.ended(job.id)
         print_job(job, output)

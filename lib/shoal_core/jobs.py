@@ -33,8 +33,9 @@ PURGE_BUCKET = "purge-bucket"
 SCRUB = "scrub"
 RECHUNK = "rechunk"
 MOVE_BUCKET = "move-bck"
-UPKEEP = ("lru", "cleanup-store", "resilver", "rebalance", "load-lom-cache")
-"""Kinds of AIStore that find nothing to do: nothing here is evicted, out of place, or waits for a job to be removed."""
+CLEANUP = "cleanup-store"
+UPKEEP = ("lru", CLEANUP, "resilver", "rebalance", "load-lom-cache")
+"""AIStore's kinds without arguments. All but the cleanup find nothing to do: nothing is evicted or out of place."""
 SUMMARY = "summary-bck"
 PROGRESS_SECONDS_MIN = 1.0
 """Between two writes of one target's progress: etcd is not for counters."""

@@ -37,6 +37,8 @@ class Birth(msgspec.Struct, array_like=True, frozen=True):
     checksum_type: str
     checksum_value: str
     written_ns: int
+    headers: dict[str, str] = {}
+    """HTTP headers that belong to the content; of the last chunk alone, as the checksums."""
 
 
 class Footer(msgspec.Struct, array_like=True, frozen=True):

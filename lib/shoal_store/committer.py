@@ -36,6 +36,7 @@ from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
 from shoal_store.manifest import files_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import ChunkPlace, Record, delete_marker, encode_record
+from shoal_store.suspects import Suspects
 from shoal_store.tombstones import Tombstone, encode_tombstone
 from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
 from shoal_store.versions import VersionClock, version_key
@@ -71,8 +72,11 @@ class Pending:
 class IndexCommitter:
     """Everything that one index is asked to commit. All but the constructor runs in the thread that commits."""
 
-    def __init__(self, index: Index, *, target: str, authority: Authority, mountpaths: Mountpaths) -> None:
+    def __init__(
+        self, index: Index, *, target: str, authority: Authority, mountpaths: Mountpaths, suspects: Suspects
+    ) -> None:
         self._index = index
+        self._suspects = suspects
         self._target = target
         self._authority = authority
         self._mountpaths = mountpaths
@@ -127,7 +131,7 @@ class IndexCommitter:
             fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
 
     def unlink_retired(self, group: Sequence[Pending]) -> None:
-        """What cannot be removed becomes an orphan, which `shoal fsck` shows; the commits stand."""
+        """What cannot be removed becomes an orphan, to be collected; the commits stand."""
         for pending in group:
             for path in pending.retired:
                 if self._mountpaths.may_remove(path):
@@ -212,6 +216,10 @@ class IndexCommitter:
         self._index.check_owner(transaction, pending.slot)
         if not self._authority.is_current(commit.bucket):
             raise BucketNotFound("the bucket has been removed")
+        if commit.record is not None:
+            self._suspects.claim(commit.record.chunks)
+        if commit.upload is not None and commit.upload.part is not None:
+            self._suspects.claim(commit.upload.part.chunks)
 
     def _put(
         self, transaction: lmdb.Transaction, commit: Commit, key: bytes, current: Record | None

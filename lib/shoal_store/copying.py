@@ -17,6 +17,7 @@ import msgspec
 from shoal_core.objects import Description, Version
 from shoal_store.chunkfile import chunk_path
 from shoal_store.durability import close_read, storage_error, sync_data, sync_directory
+from shoal_store.in_flight import WritesInFlight
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import ChunkPlace, Record
 
@@ -30,27 +31,37 @@ class CannotLink(Exception):
 
 
 def link_chunks(
-    mountpaths: Mountpaths, chunks: Sequence[ChunkPlace], files: list[Path], *, synced: bool
+    mountpaths: Mountpaths,
+    in_flight: WritesInFlight,
+    chunks: Sequence[ChunkPlace],
+    files: list[Path],
+    *,
+    synced: bool,
 ) -> tuple[ChunkPlace, ...]:
     """The chunks under names of their own, which are added to `files`, also before it raises. Blocks.
 
     Raises FileNotFoundError when the source was replaced meanwhile; CannotLink, OutOfSpace, Unavailable.
     """
-    places = tuple(link_on(mountpaths, chunk, files) for chunk in chunks)
+    places = tuple(link_on(mountpaths, in_flight, chunk, files) for chunk in chunks)
     if synced:
         sync_links(files)
     return places
 
 
-def link_on(mountpaths: Mountpaths, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace:
-    folder = mountpaths.path(chunk.mountpath)
-    with mountpaths.faults.watching(chunk.mountpath):
-        return link_chunk(folder, chunk, files)
-
-
-def link_chunk(folder: Path, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace:
+def link_on(
+    mountpaths: Mountpaths, in_flight: WritesInFlight, chunk: ChunkPlace, files: list[Path]
+) -> ChunkPlace:
     linked = msgspec.structs.replace(chunk, file_id=secrets.token_bytes(FILE_ID_BYTES))
+    folder = mountpaths.path(chunk.mountpath)
     path = chunk_path(folder, linked.file_id)
+    files.append(path)
+    with mountpaths.faults.watching(chunk.mountpath):
+        in_flight.add(chunk.mountpath, linked.file_id)
+        link_chunk(folder, chunk, path)
+    return linked
+
+
+def link_chunk(folder: Path, chunk: ChunkPlace, path: Path) -> None:
     try:
         os.link(chunk_path(folder, chunk.file_id), path, follow_symlinks=False)
     except FileNotFoundError:
@@ -59,8 +70,6 @@ def link_chunk(folder: Path, chunk: ChunkPlace, files: list[Path]) -> ChunkPlace
         if error.errno in NO_LINKS:
             raise CannotLink from error
         raise storage_error(error, f"cannot link {path}") from error
-    files.append(path)
-    return linked
 
 
 def sync_links(files: Sequence[Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,26 @@ from shoal_store.disk_faults import DiskFaults, FaultLimits
 from shoal_store.durability import storage_error
 from shoal_store.identity import prepare_mountpath, read_identity
 from shoal_store.index import Index
+from shoal_store.index_copies import IndexCopier
 from shoal_store.indexes import Indexes
 from shoal_store.keys import encode_name
 from shoal_store.local import LocalObjectStore
-from shoal_store.mountpath_preparing import Prepare, no_more, prepare_all, probe, require_same_disk
+from shoal_store.mountpath_preparing import (
+    Prepare,
+    no_more,
+    prepare_all,
+    probe,
+    require_index,
+    require_same_disk,
+)
 from shoal_store.mountpath_states import MountpathState, MountpathStates, StateBoard
 from shoal_store.mountpaths import MountpathFolder, Mountpaths, TemporaryFolder, sweep_temporary
+from shoal_store.orphans import Step, collect
 from shoal_store.owner import check_owner, write_owner
 from shoal_store.purge import Purged, purge_batch
 from shoal_store.reader import StoreReader
 from shoal_store.slots import OwnedSlots
+from shoal_store.suspects import Suspects
 from shoal_store.writer import BodyWriter
 
 SWEEP_SECONDS = 5.0
@@ -80,6 +90,7 @@ class Engine(OpenStore):
         faults = DiskFaults(states.board, limits=limits, failed=states.fail)
         super().__init__(folders, target=target, writable=True, board=states.board, faults=faults)
         self.states = states
+        self.suspects = Suspects()
         self._prepare = prepare
         self._changing = asyncio.Lock()
         self._authority = authority
@@ -98,7 +109,11 @@ class Engine(OpenStore):
     def _committer(self, index: Index) -> IndexCommitter:
         index.bind(list(self.indexes))
         committer = IndexCommitter(
-            index, target=self.target, authority=self._authority, mountpaths=self.mountpaths
+            index,
+            target=self.target,
+            authority=self._authority,
+            mountpaths=self.mountpaths,
+            suspects=self.suspects,
         )
         committer.takes_new = self._takes_new
         return committer
@@ -139,6 +154,16 @@ class Engine(OpenStore):
                 if purged.nothing:
                     break
                 yield purged
+
+    def collect_orphans(self, *, age_seconds_min: float) -> Iterator[Step]:
+        """In steps that block; their caller sets the pace. Raises as `collect`."""
+        self.writer.in_flight.flush()
+        return collect(self.indexes, self.mountpaths, self.suspects, age_seconds_min=age_seconds_min)
+
+    def index_copier(self, *, bytes_per_second: float) -> IndexCopier:
+        return IndexCopier(
+            self.mountpaths, self._temporary, target=self.target, bytes_per_second=bytes_per_second
+        )
 
     def own(self, epoch: int, bitmap: bytes) -> None:
         """Write the owned slots into every index, synced; those that are not available get them later. Blocks."""
@@ -275,6 +300,7 @@ def open_engine(
         require_same_disk(folder, states)
         (admit or no_more)(folder)
         prepare_mountpath(folder.path, cluster=cluster, target=target, mountpath=folder.id)
+        require_index(folder)
         sweep_temporary(folder.path)
         write_owner(folder.path)
 

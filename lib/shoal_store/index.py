@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,6 +30,10 @@ from shoal_store.slots import EPOCH_BYTES, OwnedSlots
 
 MAP_BYTES = 256 << 30
 READERS_MAX = 1024
+FOLDER = "index"
+LMDB_MAGIC = 0xBEEFC0DE.to_bytes(4, sys.byteorder)
+HEAD_BYTES, MAGIC_AT, PAGE_BYTES_AT = 44, slice(16, 20), slice(40, 44)
+"""Of the first two pages, each of which begins with these bytes."""
 SPACE_BYTES_MIN = 1 << 20
 """With less than this available, a write that failed has failed for want of space."""
 LOCK_HEAD_BYTES = 4096
@@ -93,25 +100,32 @@ class Index:
         writable: bool,
         sync: bool = True,
         met: Callable[[str], None] | None = None,
+        folder: str = FOLDER,
     ) -> None:
-        """`met` hears of I/O errors of the disk."""
+        """`met` hears of I/O errors of the disk; `folder` has another name while an index is rebuilt."""
         self.mountpath_id = mountpath_id
         self._met = met
         self._owned_at: tuple[int, bytes] = (-1, b"")
         """Of the last transaction that looked: its number, and the slots."""
         self.path = path
+        self._place = path / folder
         self._writable = writable
         self._sync = sync
         self._writing = threading.Lock()
-        self._open(create=writable)
+        self._use = held(self._place, shared=True)
+        try:
+            self._open(create=writable)
+        except BaseException:
+            self._release()
+            raise
 
     def _open(self, *, create: bool) -> None:
         path = self.path
         if create:
-            allocate_lock_file(path / "index" / "lock.mdb", LOCK_HEAD_BYTES)
+            allocate_lock_file(self._place / "lock.mdb", LOCK_HEAD_BYTES)
         try:
             self._environment = lmdb.open(
-                str(path / "index"),
+                str(self._place),
                 map_size=MAP_BYTES,
                 max_readers=READERS_MAX,
                 max_dbs=len(TABLES),
@@ -123,18 +137,21 @@ class Index:
             try:
                 self._open_tables(create=create)
             except BaseException:
-                self.close()  # a process may have it open once: whoever tries again must not find it so
+                # A process may have it open once: whoever tries again must not find it so.
+                self._environment.close()
                 raise
         except lmdb.DiskError as error:
             raise OutOfSpace(f"the index of {path} cannot be made: the disk is full; add space") from error
         except lmdb.Error as error:
-            raise ConfigurationError(f"the index of {path} cannot be opened: {error}") from error
+            raise ConfigurationError(
+                f"the index of {path} cannot be opened ({error}): `shoal fsck --rebuild-index` makes it anew"
+            ) from error
 
     def _open_tables(self, *, create: bool) -> None:
         if create:
-            allocate_lock_file(self.path / "index" / "lock.mdb")
+            allocate_lock_file(self._place / "lock.mdb")
             # LMDB syncs its file, never the folder that holds the file's name.
-            sync_directory(self.path / "index", "index name")
+            sync_directory(self._place, "index name")
         # Before any table is made: what another Shoal wrote stays as it is.
         self._check_format(made=not create)
         tables = {name: self._environment.open_db(name.encode(), create=create) for name in TABLES}
@@ -197,11 +214,11 @@ class Index:
             if time.monotonic() > deadline:
                 raise Unavailable(f"the index of {self.path} is still read ({cause}): repeat after a pause")
             time.sleep(REVIVE_LOOK_SECONDS)
-        self.close()
+        self._environment.close()
         try:
             self._open(create=False)
         except (OSError, ConfigurationError) as error:
-            self.close()
+            self._environment.close()
             if isinstance(error, OSError):
                 raise storage_error(error, f"the index of {self.path} cannot be opened anew") from error
             raise Unavailable(error.message) from error
@@ -251,17 +268,19 @@ class Index:
 
     def own(self, owned: OwnedSlots) -> None:
         with self.write() as transaction:
-            transaction.put(b"owned", owned.encoded, db=self.slots)
+            # Only what is new, so that a start alone makes no new copy of the index necessary.
+            if transaction.get(b"owned", db=self.slots) != bytes(owned.encoded):
+                transaction.put(b"owned", owned.encoded, db=self.slots)
 
     def bind(self, mountpath_ids: Sequence[str]) -> None:
         """Names are spread over the target's mountpaths by their ids: with another set, objects would be sought in
         the wrong index and seem lost. Raises ConfigurationError for another set than the first."""
         ids = ",".join(sorted(mountpath_ids)).encode()
         with self.write() as transaction:
-            known = bytes(transaction.get(b"mountpaths", ids, db=self.meta))
-            if known == ids:
+            known = bytes(transaction.get(b"mountpaths", b"", db=self.meta))
+            if not known:
                 transaction.put(b"mountpaths", ids, db=self.meta)
-        if known != ids:
+        if known not in (b"", ids):
             raise ConfigurationError(
                 f"{self.path} was used with the mountpaths {known.decode()} and is opened with {ids.decode()}: "
                 "start the target with the first ones, since objects do not move between mountpaths yet"
@@ -281,14 +300,88 @@ class Index:
         if not found and not made:
             return
         if found != bytes((FORMAT,)):
-            self.close()
+            self._environment.close()
             raise ConfigurationError(
                 f"the index of {self.path} has format {found.hex() or 'none'}, this Shoal knows {FORMAT}: "
                 "use the Shoal that wrote it"
             )
 
+    def used_bytes(self) -> int:
+        """Of the file, at most: pages of which some may be free."""
+        return int((self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"])
+
+    def last_transaction(self) -> int:
+        return self._transactions()
+
+    def copy_to(self, descriptor: int) -> Snapshot:
+        """All that is live now, as an LMDB file without free pages. Blocks; meanwhile LMDB reuses no page."""
+        with self.read() as transaction:
+            counts = {name: transaction.stat(getattr(self, name))["entries"] for name in TABLES}
+            self._environment.copyfd(descriptor, compact=True, txn=transaction)
+            return Snapshot(transaction.id(), counts)
+
+    def flush(self) -> None:
+        """To the disk, of an index that was opened with `sync` off. Raises OutOfSpace and Unavailable."""
+        try:
+            self._environment.sync(True)
+        except lmdb.Error as error:
+            raise Unavailable(
+                f"the index of {self.path} cannot be synced: {error}; look at the disk"
+            ) from error
+
     def close(self) -> None:
+        """Again for one that is closed."""
         self._environment.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._use >= 0:
+            os.close(self._use)
+            self._use = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a copy of an index has."""
+
+    transaction: int
+    """The last one that it has."""
+    counts: Mapping[str, int]
+    """Rows by table."""
+
+
+def held(place: Path, *, shared: bool) -> int:
+    """A lock on the folder of an index, until the descriptor is closed: shared by those who have it open, so that no
+    rebuild puts another in its place under them. Raises OSError, and ConfigurationError when it is not to be had."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), place.stat()):
+            return descriptor
+    except BlockingIOError:
+        """As when it was replaced at this very moment."""
+    os.close(descriptor)
+    if shared:
+        raise ConfigurationError(
+            f"the index of {place.parent} is being rebuilt: wait for the end, then repeat"
+        )
+    raise ConfigurationError(
+        f"the index of {place.parent} is in use: stop the target and the gateways of its host first (`shoal down`), or "
+        "disable the mountpath and restart them"
+    )
+
+
+def header_trouble(path: Path) -> str:
+    """Why LMDB would refuse the index of this mountpath or, worse, take its file for a new one; empty for neither."""
+    try:
+        with (path / FOLDER / "data.mdb").open("rb") as file:
+            first = file.read(HEAD_BYTES)
+            file.seek(int.from_bytes(first[PAGE_BYTES_AT], sys.byteorder))
+            heads = (first, file.read(HEAD_BYTES))
+    except FileNotFoundError:
+        return "its index is missing"
+    sound = all(head[MAGIC_AT] == LMDB_MAGIC for head in heads)
+    return "" if sound else "its index is no LMDB file any more"
 
 
 def allocate_lock_file(path: Path, size: int = 0) -> None:

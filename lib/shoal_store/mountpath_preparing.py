@@ -12,6 +12,7 @@ from typing import TypeAlias
 from shoal_core.errors import OutOfSpace
 from shoal_core.telemetry import get_logger
 from shoal_store.durability import storage_error
+from shoal_store.index import header_trouble
 from shoal_store.mountpath_states import MountpathState, MountpathStates
 from shoal_store.mountpaths import MountpathFolder
 
@@ -63,6 +64,14 @@ def require_same_disk(folder: MountpathFolder, states: MountpathStates) -> None:
             errno.ENODEV,
             "the mountpath that was made here is not there, is its disk mounted?",
             str(folder.path),
+        )
+
+
+def require_index(folder: MountpathFolder) -> None:
+    """Raises OSError for a made mountpath whose index is gone: LMDB would make an empty one, without a word."""
+    if trouble := header_trouble(folder.path):
+        raise OSError(
+            errno.EUCLEAN, f"{trouble}: `shoal fsck --rebuild-index` makes it anew", str(folder.path)
         )
 
 

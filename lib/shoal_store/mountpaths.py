@@ -22,6 +22,8 @@ from shoal_store.durability import storage_error
 from shoal_store.mountpath_states import MountpathState, StateBoard
 
 SETTLE_SECONDS = 2.0
+LOCK = "lock"
+"""Locked for as long as the process of the folder lives; it has the process's writes in flight (`in_flight.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class TemporaryFolder:
         self._mountpaths = mountpaths
         self._making = threading.Lock()
         self._folders: dict[str, Path] = {}
-        self._locks: list[int] = []
+        self._locks: dict[str, int] = {}
         for folder in mountpaths.available():
             self._make(folder)
 
@@ -140,14 +142,19 @@ class TemporaryFolder:
                 raise storage_error(error, f"cannot write to mountpath {mountpath_id}") from error
         return self._folders[mountpath_id]
 
+    def lock(self, mountpath_id: str) -> int:
+        """The open lock of the folder there, which `WritesInFlight` writes to. Raises as `path`."""
+        self.path(mountpath_id)
+        return self._locks[mountpath_id]
+
     def _make(self, folder: MountpathFolder) -> None:
         with self._making:
             if folder.id in self._folders:
                 return
             path = folder.path / "tmp" / self._name
             path.mkdir()
-            lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            self._locks.append(lock)
+            lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._locks[folder.id] = lock
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._folders[folder.id] = path
 
@@ -155,7 +162,7 @@ class TemporaryFolder:
         for path in self._folders.values():
             shutil.rmtree(path, ignore_errors=True)
         while self._locks:
-            os.close(self._locks.pop())
+            os.close(self._locks.popitem()[1])
 
 
 def sweep_temporary(mountpath: Path) -> int:
@@ -169,7 +176,7 @@ def swept(folder: Path) -> bool:
     try:
         if time.time() - folder.stat().st_mtime < SETTLE_SECONDS:
             return False
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return False
     try:

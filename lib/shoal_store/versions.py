@@ -33,6 +33,12 @@ class VersionClock:
         self._last = max(now, self._last + 1, int.from_bytes(replaced[:CLOCK_BYTES]) + 1)
         return Version(self._last.to_bytes(CLOCK_BYTES) + self._node)
 
+    def at_moment(self, moment_ns: int, replaced: bytes) -> Version:
+        """For what was written before: of that moment, if that is greater than the version it replaces."""
+        clock = max(moment_ns // 1_000_000 << 16, int.from_bytes(replaced[:CLOCK_BYTES]) + 1)
+        self._last = max(self._last, clock)
+        return Version(clock.to_bytes(CLOCK_BYTES) + self._node)
+
 
 def version_key(key: bytes, version: bytes) -> bytes:
     """Where `versions` keeps an older version: behind its record's key, newest first. Never over LMDB's 511 bytes,

@@ -19,6 +19,7 @@ from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
 from shoal_store.copying import link_chunks
 from shoal_store.hashing import ContentHashes, etag_kind
+from shoal_store.in_flight import WritesInFlight
 from shoal_store.keys import encode_name, is_hashed, key_of
 from shoal_store.manifest import has_manifest, manifest_path, write_manifest
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
@@ -36,19 +37,34 @@ class Written:
 
     record: Record
     payload: bytes | None
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    in_flight: WritesInFlight | None = None
+    """Has the files, if there are any."""
 
     def discard(self) -> None:
-        """Blocks. What cannot be removed stays as an orphan."""
-        for path in self.files:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+        """Blocks."""
+        if self.in_flight is not None:
+            discard(self.files, self.in_flight)
+
+    def settle(self) -> None:
+        """The outcome of the commit is known, as far as it ever will be: an orphan among the files may be collected."""
+        if self.in_flight is not None:
+            self.in_flight.settle(bytes.fromhex(path.stem) for path in self.files)
+
+
+def discard(files: Sequence[Path], in_flight: WritesInFlight) -> None:
+    """Blocks. What cannot be removed stays as an orphan."""
+    for path in files:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    in_flight.settle(bytes.fromhex(path.stem) for path in files)
 
 
 class BodyWriter:
     def __init__(self, mountpaths: Mountpaths, temporary: TemporaryFolder) -> None:
         self._mountpaths = mountpaths
         self._temporary = temporary
+        self.in_flight = WritesInFlight(temporary)
 
     async def write(
         self,
@@ -105,7 +121,14 @@ class BodyWriter:
         upload: str = "",
     ) -> BodyFiles:
         return BodyFiles(
-            self._mountpaths, self._temporary, bucket, request, hashes, chunk_bytes=chunk_bytes, upload=upload
+            self._mountpaths,
+            self._temporary,
+            self.in_flight,
+            bucket,
+            request,
+            hashes,
+            chunk_bytes=chunk_bytes,
+            upload=upload,
         )
 
     def link(self, bucket: Bucket, name: str, record: Record) -> Written:
@@ -114,14 +137,14 @@ class BodyWriter:
         files = list[Path]()
         try:
             synced = bucket.properties.durability == "fsync"
-            places = link_chunks(self._mountpaths, record.chunks, files, synced=synced)
+            places = link_chunks(self._mountpaths, self.in_flight, record.chunks, files, synced=synced)
             record = msgspec.structs.replace(record, chunks=places, linked=True)
             files.append(manifest_path(files[0]))
             self.write_manifest(bucket, name, record)
         except BaseException:
-            Written(record, None, tuple(files)).discard()
+            discard(files, self.in_flight)
             raise
-        return Written(record, None, tuple(files))
+        return Written(record, None, tuple(files), self.in_flight)
 
     def write_manifest(self, bucket: Bucket, name: str, record: Record) -> None:
         """For the record of an upload or a copy, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
@@ -154,6 +177,7 @@ class BodyFiles:
         self,
         mountpaths: Mountpaths,
         temporary: TemporaryFolder,
+        in_flight: WritesInFlight,
         bucket: Bucket,
         request: PutRequest,
         hashes: ContentHashes,
@@ -163,6 +187,7 @@ class BodyFiles:
     ) -> None:
         self._mountpaths = mountpaths
         self._temporary = temporary
+        self._in_flight = in_flight
         self._bucket = bucket
         self._request = request
         self._hashes = hashes
@@ -190,7 +215,7 @@ class BodyFiles:
                 chunk.write(part)
             self._size += len(part)
             if view:
-                self._finish_chunk("", "", "")
+                self._finish_chunk("", "", "", {})
 
     def finish(self, rest: Sequence[bytes | bytearray]) -> Written:
         """Raises ChecksumMismatch before anything has its final name, when there is one chunk."""
@@ -201,18 +226,17 @@ class BodyFiles:
     def finish_as(self, record: Record) -> Written:
         """`record` says of the object everything but its chunks."""
         self._open_chunk()  # a part of no bytes is a chunk too
-        self._finish_chunk(record.etag, record.checksum_type, record.checksum_value)
+        self._finish_chunk(record.etag, record.checksum_type, record.checksum_value, record.headers)
         record = msgspec.structs.replace(record, chunks=tuple(self._places))
         if has_manifest(record) and not self._upload:
             self._write_manifest(record)
-        return Written(record, None, tuple(self._finished))
+        return Written(record, None, tuple(self._finished), self._in_flight)
 
     def abort(self) -> None:
         if self._chunk is not None:
             self._chunk.abort()
-        for path in self._finished:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+            self._in_flight.settle([self._chunk.file_id])
+        discard(self._finished, self._in_flight)
 
     def _open_chunk(self) -> ChunkWriter:
         if self._chunk is None:
@@ -223,7 +247,9 @@ class BodyFiles:
                 )
         return self._chunk
 
-    def _finish_chunk(self, etag: str, checksum_type: str, checksum_value: str) -> None:
+    def _finish_chunk(
+        self, etag: str, checksum_type: str, checksum_value: str, headers: dict[str, str]
+    ) -> None:
         assert self._chunk is not None
         request = self._request
         birth = Birth(
@@ -235,8 +261,10 @@ class BodyFiles:
             checksum_type,
             checksum_value,
             time.time_ns(),
+            headers,
         )
         with self._mountpaths.faults.watching(self._chunk.mountpath_id):
+            self._in_flight.add(self._chunk.mountpath_id, self._chunk.file_id)
             self._places.append(self._chunk.finish(birth, upload=self._upload, synced=self._synced))
         self._finished.append(self._chunk.path)
         self._chunk = None
@@ -250,6 +278,8 @@ def put_manifest(
     mountpaths: Mountpaths, temporary: TemporaryFolder, bucket: Bucket, name: str, *, record: Record
 ) -> None:
     """Blocks. Raises OutOfSpace and Unavailable."""
+    if not record.modified_ns:
+        record = msgspec.structs.replace(record, modified_ns=time.time_ns())
     first = record.chunks[0]
     path = manifest_path(chunk_path(mountpaths.path(first.mountpath), first.file_id))
     unfinished = temporary.path(first.mountpath) / f"{path.name}.{secrets.token_hex(8)}"

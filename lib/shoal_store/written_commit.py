@@ -20,14 +20,17 @@ async def commit_written(committer: Committer, commit: Commit, written: Written)
     # Not cancelled with its caller: only the outcome tells whether the files are still needed.
     committing = asyncio.ensure_future(committer.commit(commit))
     try:
-        return await asyncio.shield(committing)
+        info = await asyncio.shield(committing)
     except ShoalError as error:
         if nothing_changed(error):
             await in_thread(written.discard)
+        written.settle()
         raise
     except asyncio.CancelledError:
         committing.add_done_callback(partial(discard_unless_committed, written))
         raise
+    written.settle()
+    return info
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
@@ -50,9 +53,11 @@ def discard_unless_committed(written: Written, committing: asyncio.Future[Object
     error = committing.exception()
     if isinstance(error, ShoalError) and nothing_changed(error):
         asyncio.get_running_loop().run_in_executor(None, written.discard)
+    else:
+        written.settle()
 
 
 def nothing_changed(error: ShoalError) -> bool:
     """Whether a commit that failed with this has surely not happened. If it may have, its files must stay:
-    a record may name them; if none does, they are orphans, which `shoal fsck` shows."""
+    a record may name them; if none does, they are orphans, to be collected."""
     return error.metadata.get("outcome") != "unknown"

@@ -1,4 +1,4 @@
-"""Jobs of the cluster: what works in the background, and how scrubs and rechunks are started."""
+"""Jobs of the cluster: what works in the background, and how scrubs, cleanups and rechunks are started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoal.job.v1 import job_pb2
 from shoal.job.v1.job_pb2_grpc import JobServiceStub
 from shoal_client.cluster import proxy_is_control_plane
 from shoal_core import messages
-from shoal_core.jobs import NO_BUCKET, Job, JobProgress, JobSpecification, JobState
+from shoal_core.jobs import CLEANUP, NO_BUCKET, Job, JobProgress, JobSpecification, JobState
 from shoal_core.objects import BucketId, BucketReference
 from shoal_core.rpc import call
 
@@ -41,6 +41,11 @@ class JobsClient:
         """Have all targets verify all that they store; the one that is under way, if there is one."""
         response = await self._ask(self._stub.StartScrub, job_pb2.StartScrubRequest())
         return job_from_message(response.job)
+
+    async def start_cleanup(self) -> Job:
+        """Have all targets remove the files that no object names; the one that is under way, if there is one."""
+        request = job_pb2.StartUpkeepRequest(kind=CLEANUP)
+        return job_from_message((await self._ask(self._stub.StartUpkeep, request)).job)
 
     async def start_rechunk(
         self, bucket: BucketReference, *, chunk_above_bytes: int, chunk_bytes: int = 0, prefix: str = ""

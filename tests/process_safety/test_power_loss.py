@@ -26,8 +26,8 @@ LABELS = (
     "chunk data", "chunk name", "manifest data", "manifest name",
 )  # fmt: skip
 """Every sync of the engine, as `durability` names them."""
-ELSEWHERE = {"mountpath states"}
-"""In the target's state folder: no object depends on it, and this workload keeps none."""
+ELSEWHERE = {"mountpath states", "index copy"}
+"""In the target's state folder, or of copies: no object depends on them, and this workload has none."""
 
 
 @pytest.fixture

@@ -170,8 +170,8 @@ class XactionRoutes:
     @documented(
         Documentation(
             "Start a job of a kind that takes no more than its name.",
-            text="Kinds: scrub, and upkeep that finds nothing to do here: lru, cleanup-store, resilver, "
-            "rebalance, load-lom-cache.",
+            text="Kinds: scrub, cleanup-store, and upkeep that finds nothing to do here: lru, resilver, rebalance, "
+            "load-lom-cache.",
             value=JobQuestion,
             answer="The job's id, as text.",
             example={"Kind": "lru"},

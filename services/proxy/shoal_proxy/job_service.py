@@ -10,6 +10,7 @@ from shoal_core import messages
 from shoal_core.access import Permission
 from shoal_core.errors import Conflict, InvalidArgument, Unavailable
 from shoal_core.jobs import (
+    CLEANUP,
     NO_BUCKET,
     RECHUNK,
     SCRUB,
@@ -74,6 +75,8 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
             raise InvalidArgument(
                 f"upkeep {request.kind[:40]!r} is none of {', '.join(UPKEEP)}", field="kind"
             )
+        if request.kind == CLEANUP:
+            return job_pb2.StartUpkeepResponse(job=job_message(await self._one_of_all_targets(CLEANUP)))
         over = JobSpecification(request.kind, NO_BUCKET, NO_BUCKET_ID, (), time.time_ns())
         return job_pb2.StartUpkeepResponse(job=job_message(await self._board.start(over)))
 
@@ -89,10 +92,13 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
     async def StartScrub(
         self, request: job_pb2.StartScrubRequest, context: Context
     ) -> job_pb2.StartScrubResponse:
+        return job_pb2.StartScrubResponse(job=job_message(await self._one_of_all_targets(SCRUB)))
+
+    async def _one_of_all_targets(self, kind: str) -> Job:
+        """The one that runs, if there is one."""
         # Two that ask at the same moment may start two: they are then done one after the other.
-        running = [job for job in await self._board.list(SCRUB) if job.state is JobState.RUNNING]
-        job = running[-1] if running else await self._board.start(self._of_all_targets(SCRUB))
-        return job_pb2.StartScrubResponse(job=job_message(job))
+        running = [job for job in await self._board.list(kind) if job.state is JobState.RUNNING]
+        return running[-1] if running else await self._board.start(self._of_all_targets(kind))
 
     def _of_all_targets(
         self, kind: str, bucket: BucketReference = NO_BUCKET, bucket_id: BucketId = NO_BUCKET_ID

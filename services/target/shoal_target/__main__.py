@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.descriptors import descriptor_socket_of
 from shoal_core.host import host_id
-from shoal_core.jobs import PURGE_BUCKET, RECHUNK, SCRUB, SUMMARY
+from shoal_core.jobs import CLEANUP, PURGE_BUCKET, RECHUNK, SCRUB, SUMMARY
 from shoal_core.load import Load
 from shoal_core.node import background, open_node, require_certificate
 from shoal_core.node_service import node_service
@@ -22,13 +23,16 @@ from shoal_core.serving import Servers
 from shoal_core.telemetry import configure_logging, get_logger
 from shoal_store.bus_errors import fail_unreadable
 from shoal_store.disk_faults import FaultLimits
+from shoal_store.engine import Engine
 from shoal_store.mountpath_states import MountpathStates, states_file_of
 from shoal_store.mountpaths import MountpathFolder
 from shoal_target.archive_job import archive_with
 from shoal_target.authority import WriteAuthority
+from shoal_target.cleanup import Cleanup
 from shoal_target.config import TargetConfiguration
 from shoal_target.descriptor_socket import DescriptorSocket
 from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mountpaths
+from shoal_target.index_copies import IndexCopies
 from shoal_target.job_runner import JobRunner, Work
 from shoal_target.node_disks import EngineDisks
 from shoal_target.object_jobs import Cluster, copy_with, delete_with
@@ -104,12 +108,14 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
 
         others = Others(node.view, channels, engine)
         cluster = Cluster(node.etcd, node.view, node.buckets, others.store, engine)
-        jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others, load=load))
+        cleanup = Cleanup(engine, load.pace(config.scrub_rows_per_second), config.cleanup_age_seconds)
+        jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others, cleanup, load=load))
         files = DescriptorSocket(
             descriptor_socket_of(config.unix_socket), engine, node.buckets, ready=ownership.wait_until_fresh
         )
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
-        await stack.enter_async_context(background(*work, load.follow()))
+        upkeep = (*upkeep_of(config, engine, cleanup), load.follow())
+        await stack.enter_async_context(background(*work, *upkeep))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))
         get_logger().info("ready", **addresses)
@@ -117,8 +123,20 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         get_logger().info("stopping")
 
 
+def upkeep_of(
+    config: TargetConfiguration, engine: Engine, cleanup: Cleanup
+) -> tuple[Coroutine[Any, Any, None], ...]:
+    """What this target does without being asked."""
+    copies = IndexCopies(
+        engine,
+        interval_seconds=config.index_copy_interval_seconds,
+        bytes_per_second=config.index_copy_bytes_per_second,
+    )
+    return copies.run(), cleanup.run(every_seconds=config.cleanup_interval_seconds)
+
+
 def works_of(
-    config: TargetConfiguration, cluster: Cluster, others: Others, *, load: Load
+    config: TargetConfiguration, cluster: Cluster, others: Others, cleanup: Cleanup, *, load: Load
 ) -> Mapping[str, Work]:
     """What this target does of each kind of job."""
     engine, buckets = cluster.engine, cluster.buckets
@@ -136,6 +154,7 @@ def works_of(
             rows_pace=load.pace(config.scrub_rows_per_second),
             bytes_pace=load.pace(config.rechunk_bytes_per_second),
         ),
+        CLEANUP: cleanup.job,
         SUMMARY: summarize_with(engine, buckets),
         DELETE_OBJECTS: delete_with(cluster),
         COPY_OBJECTS: copy_with(cluster),

@@ -58,6 +58,15 @@ class TargetConfiguration:
     """How many rows of the indexes a scrub verifies at most in a second."""
     rechunk_bytes_per_second: int = 64 << 20
     """How fast a rechunk rewrites objects at most."""
+    index_copy_interval_seconds: int = 900
+    """How often each index that has changed is copied to another mountpath, for `shoal fsck --rebuild-index`; 0: never.
+    What was written to a lost index since then, and is not in files, is lost."""
+    index_copy_bytes_per_second: int = 64 << 20
+    """How fast an index is copied at most."""
+    cleanup_interval_seconds: int = 86_400
+    """How often files that nothing names are collected without being asked; 0: only by the job `cleanup-store`."""
+    cleanup_age_seconds: int = 7200
+    """Files that are younger are left alone by that, as by AIStore's `dont_cleanup_time`."""
     disk_faults_max: int = 3
     """After so many I/O errors of a disk within `disk_faults_window_seconds`, it is left alone until it is enabled."""
     disk_faults_window_seconds: int = 60
@@ -80,11 +89,15 @@ class TargetConfiguration:
             "scrub_bytes_per_second",
             "scrub_rows_per_second",
             "rechunk_bytes_per_second",
+            "index_copy_bytes_per_second",
             "disk_faults_max",
             "disk_faults_window_seconds",
         ):
             if (rate := getattr(self, name)) <= 0:
                 raise ConfigurationError(f"{name} is {rate}: it must be positive")
+        for name in ("index_copy_interval_seconds", "cleanup_interval_seconds", "cleanup_age_seconds"):
+            if (seconds := getattr(self, name)) < 0:
+                raise ConfigurationError(f"{name} is {seconds}: it must not be negative")
         if not 3 <= self.lease_seconds <= 600:
             raise ConfigurationError(f"lease_seconds is {self.lease_seconds}: use 3 to 600")
 
