@@ -22,6 +22,7 @@ from shoal_core.errors import (
     InvalidArgument,
     LeaseLost,
     ObjectNotFound,
+    OutOfSpace,
     ShoalError,
     Unavailable,
 )
@@ -36,6 +37,7 @@ from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
 from shoal_store.manifest import files_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import ChunkPlace, Record, delete_marker, encode_record
+from shoal_store.reserve import Reserve
 from shoal_store.suspects import Suspects
 from shoal_store.tombstones import Tombstone, encode_tombstone
 from shoal_store.uploads_commit import UploadCommits, check_upload, is_repeated
@@ -44,6 +46,11 @@ from shoal_store.versions import VersionClock, version_key
 FILE_ID_BYTES = 16
 NEW = frozenset({"put", "begin-upload", "put-part", "complete-upload"})
 """Commits that bring something that was not there."""
+
+
+FREEING = frozenset({"delete", "abort-upload"})
+"""Commits for which the reserve of a full disk is given up."""
+FREEING_TOGETHER = 16
 
 
 class Authority(Protocol):
@@ -83,6 +90,7 @@ class IndexCommitter:
         # Whatever their states: rows may name files on any of them.
         self._folders = {folder.id: folder.path for folder in mountpaths.all}
         self._uploads = UploadCommits(index, self._folders)
+        self._reserve = Reserve(index.path)
         self._clock = VersionClock(target)
         self.keeps_tombstones = False
         """Set while slots of this target are on the move."""
@@ -99,9 +107,17 @@ class IndexCommitter:
             self._clock.raise_to(bytes(transaction.get(b"clock", b"", db=self._index.meta)))
 
     def commit(self, group: Sequence[Pending]) -> bool:
-        """Whether the transaction was committed. Every pending commit of the group has its outcome then, which may
-        be told once `check_still_owner` has looked."""
-        committed = False
+        """Whether anything was committed. Every pending commit of the group has its outcome then, which may be told
+        once `check_still_owner` has looked."""
+        committed = self._committed(group)
+        if not committed and any(isinstance(pending.outcome, OutOfSpace) for pending in group):
+            committed = self._commit_with_reserve(group)
+        self.groups += 1
+        self.commits += len(group)
+        return committed
+
+    def _committed(self, group: Sequence[Pending]) -> bool:
+        """Whether the transaction was."""
         try:
             with self._index.write() as transaction:
                 # Inside: waiting for the transaction may have taken long.
@@ -109,13 +125,33 @@ class IndexCommitter:
                 for pending in group:
                     self._apply_one(transaction, pending)
                 transaction.put(b"clock", self._clock.last, db=self._index.meta)
-            committed = True
-        except ShoalError as error:
-            fail(group, error)
         except Exception as error:
-            fail(group, InternalError(f"commit failed: {type(error).__name__}: {error}", outcome="unknown"))
-        self.groups += 1
-        self.commits += len(group)
+            if not isinstance(error, ShoalError):
+                said = f"commit failed: {type(error).__name__}: {error}"
+                error = InternalError(said, outcome="unknown")
+            fail(group, error)
+            for pending in group:
+                # Others of its round may be committed, and then what they have retired goes.
+                pending.retired = ()
+            return False
+        self.kinds.update(each.commit.kind for each in group if isinstance(each.outcome, ObjectInfo))
+        return True
+
+    def _commit_with_reserve(self, group: Sequence[Pending]) -> bool:
+        """On a full disk: what frees space, a few at a time, each of which leaves free pages for the next. Whether
+        anything was committed."""
+        freeing = [pending for pending in group if pending.commit.kind in FREEING]
+        committed = False
+        for start in range(0, len(freeing), FREEING_TOGETHER):
+            together = freeing[start : start + FREEING_TOGETHER]
+            while True:
+                renew(together)
+                if self._committed(together):
+                    committed = True
+                    break
+                out_of_space = any(isinstance(pending.outcome, OutOfSpace) for pending in together)
+                if not (out_of_space and self._reserve.give()):
+                    break
         return committed
 
     def check_still_owner(self, group: Sequence[Pending]) -> None:
@@ -180,7 +216,6 @@ class IndexCommitter:
                     pending.outcome, pending.retired = self._uploads.put_part(transaction, commit)
                 case "abort-upload":
                     pending.outcome, pending.retired = self._uploads.abort(transaction, commit)
-            self.kinds[commit.kind] += 1
         except ShoalError as error:
             pending.outcome = error
 
@@ -348,3 +383,9 @@ def fail(group: Sequence[Pending], error: ShoalError) -> None:
     for pending in group:
         if not isinstance(pending.outcome, ShoalError):
             pending.outcome = error
+
+
+def renew(group: Sequence[Pending]) -> None:
+    """For another attempt."""
+    for pending in group:
+        pending.outcome, pending.retired = None, ()

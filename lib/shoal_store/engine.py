@@ -34,8 +34,9 @@ from shoal_store.mountpath_states import MountpathState, MountpathStates, StateB
 from shoal_store.mountpaths import MountpathFolder, Mountpaths, TemporaryFolder, sweep_temporary
 from shoal_store.orphans import Step, collect
 from shoal_store.owner import check_owner, write_owner
-from shoal_store.purge import Purged, purge_batch
+from shoal_store.purge import Purged, purge_some
 from shoal_store.reader import StoreReader
+from shoal_store.reserve import Reserve
 from shoal_store.slots import OwnedSlots
 from shoal_store.suspects import Suspects
 from shoal_store.writer import BodyWriter
@@ -150,7 +151,7 @@ class Engine(OpenStore):
             raise Unavailable("the bucket is still known here: its removal has not arrived yet")
         for index in self.indexes.values():
             while True:
-                purged = await asyncio.to_thread(purge_batch, index, self.mountpaths, bucket_id)
+                purged = await asyncio.to_thread(purge_some, index, self.mountpaths, bucket_id)
                 if purged.nothing:
                     break
                 yield purged
@@ -226,12 +227,14 @@ class Engine(OpenStore):
             committer.takes_new = takes_new
 
     async def sweep(self) -> None:
-        """Remove, for ever, what gateways that died in the middle of a write have left. Run it as a task."""
+        """Remove, for ever, what gateways that died in the middle of a write have left, and keep the reserves. Run it
+        as a task."""
         while True:
             await asyncio.to_thread(self.states.take_from_board)
             for folder in self.mountpaths.available():
                 with suppress(OSError):  # of a disk that fails; its next write or read says so
                     await asyncio.to_thread(sweep_temporary, folder.path)
+                    await asyncio.to_thread(Reserve(folder.path).keep)
             await asyncio.sleep(SWEEP_SECONDS)
 
     def counters(self) -> Mapping[str, int]:
@@ -302,6 +305,8 @@ def open_engine(
         prepare_mountpath(folder.path, cluster=cluster, target=target, mountpath=folder.id)
         require_index(folder)
         sweep_temporary(folder.path)
+        with suppress(OSError):  # of a full disk, or one whose next write says so
+            Reserve(folder.path).keep()
         write_owner(folder.path)
 
     ordered = [MountpathFolder(each, path) for each, path in folders.items()]

@@ -12,7 +12,7 @@ import lmdb
 
 from shoal_core.errors import DataCorrupt
 from shoal_store.checking import TABLES, Finding, IndexChecks, Owner
-from shoal_store.index import Index
+from shoal_store.index import Index, header_trouble
 from shoal_store.keys import BUCKET_ID_BYTES
 from shoal_store.record import Record
 
@@ -55,6 +55,10 @@ def verify(mountpaths: Mapping[str, Path], *, progress: Progress | None = None) 
     named: set[tuple[str, bytes]] = set()
     whole = True
     for name, path in mountpaths.items():
+        if trouble := header_trouble(path):
+            whole = False
+            report.add(Finding("damaged-index", name, "index", f"{trouble}: --rebuild-index makes it anew"))
+            continue
         try:
             with closing(Index(name, path, writable=False)) as index:
                 IndexCheck(index, mountpaths, report, named, progress).run()

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import lmdb
 
-from shoal_core.errors import DataCorrupt
+from shoal_core.errors import DataCorrupt, OutOfSpace
 from shoal_core.objects import BucketId
 from shoal_store.index import Index, Table
 from shoal_store.manifest import files_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record, decode_record
+from shoal_store.reserve import Reserve
 from shoal_store.uploads import Part, decode_part, is_part
 from shoal_store.uploads_commit import part_files
 
 BATCH_OBJECTS = 1000
+BATCH_OBJECTS_FULL = 16
+"""On a full disk: each batch leaves free pages for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,19 @@ class Purged:
     @property
     def nothing(self) -> bool:
         return not self.objects and not self.uploads
+
+
+def purge_some(index: Index, mountpaths: Mountpaths, bucket_id: BucketId) -> Purged:
+    """A batch; on a full disk, a small one and at the cost of the reserve. Blocks. Raises OutOfSpace."""
+    batch, reserve = BATCH_OBJECTS, Reserve(index.path)
+    while True:
+        try:
+            return purge_batch(index, mountpaths, bucket_id, batch=batch)
+        except OutOfSpace:
+            if batch == BATCH_OBJECTS:
+                batch = BATCH_OBJECTS_FULL
+            elif not reserve.give():
+                raise
 
 
 def purge_batch(

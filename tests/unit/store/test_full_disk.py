@@ -33,9 +33,17 @@ LARGE = os.urandom(1 << 20)
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "disk"
+    yield from mounted(tmp_path / "disk", DISK_BYTES)
+
+
+@pytest.fixture
+def larger_disk(tmp_path: Path) -> Iterator[Path]:
+    yield from mounted(tmp_path / "larger", 96 << 20)
+
+
+def mounted(path: Path, size: int) -> Iterator[Path]:
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only an administrator may mount a small disk")
     yield path
@@ -162,3 +170,23 @@ async def test_objects_can_be_deleted_on_a_disk_that_is_full_to_the_last_byte(
     await settled(engine)
     await put(engine, "again", LARGE[: 1 << 19])
     assert await get(engine, "again") == LARGE[: 1 << 19]
+
+
+async def put_together(engine: Engine, names: list[str], data: bytes) -> None:
+    for start in range(0, len(names), 200):
+        await asyncio.gather(*(put(engine, name, data) for name in names[start : start + 200]))
+
+
+@pytest.mark.slow
+async def test_many_deletes_at_once_go_through_on_a_full_disk(larger_disk: Path) -> None:
+    """Each group of them touches more pages than the commits before it have left free."""
+    names = [f"{number * 7919 % 100_003:06}" for number in range(4000)]
+    async with running_engine(larger_disk, mountpaths=1) as engine:
+        await put_together(engine, names, b"x" * 5000)
+        fill(larger_disk)
+        with pytest.raises(OutOfSpace):
+            await put_together(engine, [f"more-{number}" for number in range(2000)], b"x" * 16_000)
+        fill(larger_disk)
+        for start in range(0, len(names), 250):
+            await asyncio.gather(*(engine.store.delete(BUCKET, name) for name in names[start : start + 250]))
+        await put(engine, "again", b"x" * 16_000)

@@ -298,12 +298,14 @@ async def test_the_old_index_and_the_list_are_set_aside(tmp_path: Path) -> None:
         await put(engine, "a", LARGE)
     lose(tmp_path)
     lost = (tmp_path / "mp1" / "index" / "data.mdb").read_bytes()
+    found = verify(mountpath_folders(tmp_path, 1)).findings
+    assert [(finding.kind, finding.mountpath) for finding in found] == [("damaged-index", "mp1")]
     report = rebuilt(tmp_path)
     aside = Path(report.aside)
     assert (aside / "index" / "data.mdb").read_bytes() == lost
     assert json.loads((aside / "rebuild.json").read_text())["doubts"][0]["kind"] == "footer-only"
     assert sorted(path.name for path in (tmp_path / "mp1").iterdir()) == [
-        "aside", "data", "index", "owner.json", "shoal.json", "tmp",
+        "aside", "data", "index", "owner.json", "reserve", "shoal.json", "tmp",
     ]  # fmt: skip
 
 
