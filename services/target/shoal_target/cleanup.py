@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from shoal_core.errors import ShoalError
 from shoal_core.jobs import JobSpecification, ProgressReport
-from shoal_core.pace import Pace
+from shoal_core.load import Pace
 from shoal_core.telemetry import get_logger
 from shoal_store.engine import Engine
 from shoal_store.orphans import Step
