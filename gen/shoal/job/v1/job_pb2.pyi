@@ -705,7 +705,7 @@ class StartUpkeepResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> Global___Job:
-        """It is over."""
+        """It is over, unless it is a cleanup."""
 
     def __init__(
         self,

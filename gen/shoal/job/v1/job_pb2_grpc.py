@@ -154,8 +154,9 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartUpkeep(self, request, context):
-        """Start a kind of upkeep that AIStore has and that finds nothing to do here: `lru`, `cleanup-store`, `resilver`,
-        `rebalance` and `load-lom-cache`. Answers with a job that is over, so that scripts which wait for one go on.
+        """Start a kind of upkeep that AIStore has. `cleanup-store` has every target remove the files that no object names any
+        more, while it goes on serving; answers at once, while one runs with that one. `lru`, `resilver`, `rebalance` and
+        `load-lom-cache` find nothing to do here: answers with a job that is over, so that scripts which wait for one go on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

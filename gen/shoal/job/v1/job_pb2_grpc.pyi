@@ -48,8 +48,9 @@ class JobServiceStub:
     replaced, when all of it is written. Fails with BUCKET_NOT_FOUND.
     """
     StartUpkeep: _aio.UnaryUnaryMultiCallable[_job_pb2.StartUpkeepRequest, _job_pb2.StartUpkeepResponse]
-    """Start a kind of upkeep that AIStore has and that finds nothing to do here: `lru`, `cleanup-store`, `resilver`,
-    `rebalance` and `load-lom-cache`. Answers with a job that is over, so that scripts which wait for one go on.
+    """Start a kind of upkeep that AIStore has. `cleanup-store` has every target remove the files that no object names any
+    more, while it goes on serving; answers at once, while one runs with that one. `lru`, `resilver`, `rebalance` and
+    `load-lom-cache` find nothing to do here: answers with a job that is over, so that scripts which wait for one go on.
     """
     StopJob: _aio.UnaryUnaryMultiCallable[_job_pb2.StopJobRequest, _job_pb2.StopJobResponse]
     """Have a job end soon; what it has done stays done. Answers with the job as it is now. Fails with JOB_NOT_FOUND."""
@@ -136,8 +137,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.StartUpkeepRequest,
         context: _aio.ServicerContext[_job_pb2.StartUpkeepRequest, _abc.Awaitable[_job_pb2.StartUpkeepResponse]],
     ) -> _abc.Awaitable[_job_pb2.StartUpkeepResponse]:
-        """Start a kind of upkeep that AIStore has and that finds nothing to do here: `lru`, `cleanup-store`, `resilver`,
-        `rebalance` and `load-lom-cache`. Answers with a job that is over, so that scripts which wait for one go on.
+        """Start a kind of upkeep that AIStore has. `cleanup-store` has every target remove the files that no object names any
+        more, while it goes on serving; answers at once, while one runs with that one. `lru`, `resilver`, `rebalance` and
+        `load-lom-cache` find nothing to do here: answers with a job that is over, so that scripts which wait for one go on.
         """
 
     @_abc_1.abstractmethod
