@@ -27,7 +27,7 @@ async def test_a_file_that_no_record_names_is_removed_by_the_job(own_nodes: Node
         data = os.urandom(100_000)
         await put_by_rpc(ObjectServiceStub(channel), bucket, "a", data=data)
         (named,) = own_nodes.chunk_files("t1")
-        orphan = named.with_name("0" * 32)
+        orphan = named.with_name(f"{named.name[:2]:0<32}")
         orphan.write_bytes(data)
         started = await JobServiceStub(channel).StartUpkeep(KIND, timeout=SECONDS_MAX)
         job = await finished(channel, started.job.id)
