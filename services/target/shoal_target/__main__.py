@@ -110,12 +110,10 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         cluster = Cluster(node.etcd, node.view, node.buckets, others.store, engine)
         cleanup = Cleanup(engine, load.pace(config.scrub_rows_per_second), config.cleanup_age_seconds)
         jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others, cleanup, load=load))
-        files = DescriptorSocket(
-            descriptor_socket_of(config.unix_socket), engine, node.buckets, ready=ownership.wait_until_fresh
-        )
+        place = descriptor_socket_of(config.unix_socket)
+        files = DescriptorSocket(place, engine, node.buckets, ready=ownership.wait_until_fresh)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
-        upkeep = (*upkeep_of(config, engine, cleanup), load.follow())
-        await stack.enter_async_context(background(*work, *upkeep))
+        await stack.enter_async_context(background(*work, *upkeep_of(config, engine, cleanup, load=load)))
         addresses = {"public_address": public, "internal_address": internal}
         stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))
         get_logger().info("ready", **addresses)
@@ -124,7 +122,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
 
 
 def upkeep_of(
-    config: TargetConfiguration, engine: Engine, cleanup: Cleanup
+    config: TargetConfiguration, engine: Engine, cleanup: Cleanup, *, load: Load
 ) -> tuple[Coroutine[Any, Any, None], ...]:
     """What this target does without being asked."""
     copies = IndexCopies(
@@ -132,7 +130,7 @@ def upkeep_of(
         interval_seconds=config.index_copy_interval_seconds,
         bytes_per_second=config.index_copy_bytes_per_second,
     )
-    return copies.run(), cleanup.run(every_seconds=config.cleanup_interval_seconds)
+    return copies.run(), cleanup.run(every_seconds=config.cleanup_interval_seconds), load.follow()
 
 
 def works_of(
