@@ -143,3 +143,24 @@ def test_errors_of_the_database_are_told_in_our_own(index: Index) -> None:
     assert caught.value.metadata["outcome"] == "unknown"
     with pytest.raises(DataCorrupt, match="fsck"), index.read():
         raise lmdb.CorruptedError("mdb_get")
+
+
+def test_an_index_that_could_not_be_opened_anew_is_opened_by_the_next_write(index: Index) -> None:
+    """What a failed write of LMDB's meta page leads to when its disk fails on; see `tests/faults/test_io_errors.py`."""
+    with index.write() as transaction:
+        transaction.put(b"key", b"value", db=index.records)
+    index.close()
+    with pytest.raises(Unavailable, match="repeat after a pause"), index.read():
+        """Nothing can be looked at."""
+    with index.write() as transaction:
+        transaction.put(b"other", b"value", db=index.records)
+    with index.read() as transaction:
+        assert transaction.stat(index.records)["entries"] == 2
+
+
+def test_looks_under_way_are_seen_before_an_index_is_closed_under_them(index: Index) -> None:
+    with index.read():
+        """An idle place in the reader table stays."""
+    assert not index._has_looks()
+    with index.read():
+        assert index._has_looks()
