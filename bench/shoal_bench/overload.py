@@ -28,6 +28,7 @@ from shoal_cli.supervisor.state import read_state
 BUCKET = "overload"
 ANSWER_SECONDS_MAX = 60.0
 CONNECTS_AT_ONCE = 64
+CONNECTS_PER_SECOND = 2000
 SOURCES = 16
 """Addresses of the loopback that connections come from: each has 28,000 ports at most."""
 
@@ -94,44 +95,48 @@ class Tally:
     """503 and 429 without Retry-After."""
     seconds: list[float] = field(default_factory=list)
     """Of requests that were served."""
-    acknowledged: dict[str, int] = field(default_factory=dict)
-    """Name to the seed of the body that was stored last."""
+    stored: dict[str, list[int]] = field(default_factory=dict)
+    """Path to the seeds of the bodies that it may have: the one acknowledged last, and those that were tried since."""
 
 
 def body_of(seed: int, size: int) -> bytes:
     return random.Random(seed).randbytes(256) * (size // 256)
 
 
-async def storm(
-    place: Place, tally: Tally, *, number: int, size: int, until: float, rude: bool, puts: float
-) -> None:
-    """One client's requests until `until` (monotonic), on names of its own."""
+def is_stored(body: bytes, seeds: Sequence[int], size: int) -> bool:
+    return any(body == body_of(seed, size) for seed in seeds)
+
+
+async def storm(place: Place, tally: Tally, plan: Plan, *, number: int, until: float) -> None:
+    """One client's requests until `until` (monotonic), on a name of its own."""
     client, dice, seeds = Client(place, number), random.Random(number), iter(range(1_000_000_000))
     while time.monotonic() < until:
         path = f"/v1/objects/{BUCKET}/o-{number}"
         seed = next(seeds)
-        method = "PUT" if path not in tally.acknowledged or dice.random() < puts else "GET"
+        method = "PUT" if path not in tally.stored or dice.random() < plan.puts else "GET"
         began = time.monotonic()
         try:
-            answer = await client.ask(method, path, body_of(seed, size) if method == "PUT" else b"")
+            answer = await client.ask(method, path, body_of(seed, plan.size) if method == "PUT" else b"")
         except (OSError, EOFError, TimeoutError) as error:
             tally.answers[f"{method} {type(error).__name__}"] += 1
             client.close()
-            if method == "PUT":
-                # Whether it happened nobody knows, so this name proves nothing until the next acknowledgement.
-                tally.acknowledged.pop(path, None)
+            if path in tally.stored and method == "PUT":
+                tally.stored[path].append(seed)
             await asyncio.sleep(0.1)
             continue
         tally.answers[f"{method} {answer.status}"] += 1
         if answer.status == 200:
             tally.seconds.append(time.monotonic() - began)
             if method == "PUT":
-                tally.acknowledged[path] = seed
-            elif answer.body != body_of(tally.acknowledged[path], size):
+                tally.stored[path] = [seed]
+            elif not is_stored(answer.body, tally.stored[path], plan.size):
                 tally.answers["GET of wrong bytes"] += 1
         elif answer.status in (503, 429):
+            if path in tally.stored and method == "PUT":
+                # What fails because a process went away may have happened all the same.
+                tally.stored[path].append(seed)
             tally.unexplained += not answer.retry_after
-            if not rude:
+            if not plan.rude:
                 await asyncio.sleep(answer.retry_after * dice.uniform(0.5, 1.5))
     client.close()
 
@@ -153,11 +158,25 @@ async def hold(place: Place, tally: Tally, *, number: int, until: float, every: 
 async def lost(place: Place, tally: Tally, *, size: int) -> int:
     """How many acknowledged objects are not there as they were acknowledged."""
     client, missing = Client(place, 0), 0
-    for path, seed in tally.acknowledged.items():
-        answer = await client.ask("GET", path)
-        missing += answer.status != 200 or answer.body != body_of(seed, size)
+    for path, seeds in tally.stored.items():
+        answer = await in_the_end(client, path)
+        missing += answer.status != 200 or not is_stored(answer.body, seeds, size)
     client.close()
     return missing
+
+
+async def in_the_end(client: Client, path: str) -> Answer:
+    """What is there once the cluster has got over what was done to it."""
+    until = time.monotonic() + ANSWER_SECONDS_MAX
+    while True:
+        try:
+            answer = await client.ask("GET", path)
+        except (OSError, EOFError):
+            client.close()
+            answer = Answer(503, b"", 1)
+        if answer.status != 503 or time.monotonic() > until:
+            return answer
+        await asyncio.sleep(answer.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,82 +223,97 @@ def place_of(data: Path) -> Place:
     return Place(host, int(port))
 
 
-async def run(options: argparse.Namespace) -> dict[str, object]:
-    place, tally = place_of(options.data), Tally()
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many clients do what, for how long."""
+
+    data: Path
+    """The cluster's data folder."""
+    idle: int = 0
+    """Idle connections."""
+    every: float = 40.0
+    """Seconds between two requests of an idle one."""
+    clients: int = 64
+    """Without a pause."""
+    seconds: float = 30.0
+    size: int = 64 << 10
+    """Bytes of an object."""
+    puts: float = 0.5
+    """Share of PUTs among the requests."""
+    rude: bool = False
+    """Do not wait when told to come later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of it."""
+
+    seconds: float
+    served_per_second: float
+    median_seconds: float
+    percentile99_seconds: float
+    answers: dict[str, int]
+    refused_without_retry_after: int
+    acknowledged: int
+    lost: int
+    """Objects that are not as they were acknowledged."""
+    before: list[Worker]
+    highest: list[Worker]
+    after: list[Worker]
+
+
+async def run(plan: Plan) -> Report:
+    place, tally = place_of(plan.data), Tally()
     highest: dict[str, Worker] = {}
     setup = Client(place, 0)
     await setup.ask("POST", f"/v1/buckets/{BUCKET}", b'{"action":"create-bck"}')
     await setup.ask("PUT", f"/v1/objects/{BUCKET}/idle", b"i")
     setup.close()
-    before = workers(options.data)
-    watching = asyncio.create_task(watch(options.data, highest))
-    ramp = options.idle / 2000
-    until = time.monotonic() + ramp + options.seconds
+    before = workers(plan.data)
+    watching = asyncio.create_task(watch(plan.data, highest))
+    ramp_seconds = plan.idle / CONNECTS_PER_SECOND
+    until = time.monotonic() + ramp_seconds + plan.seconds
     idle = []
-    for number in range(options.idle):
-        idle.append(asyncio.create_task(hold(place, tally, number=number, until=until, every=options.every)))
+    for number in range(plan.idle):
+        idle.append(asyncio.create_task(hold(place, tally, number=number, until=until, every=plan.every)))
         if number % CONNECTS_AT_ONCE == 0:
-            await asyncio.sleep(ramp * CONNECTS_AT_ONCE / max(options.idle, 1))
+            await asyncio.sleep(CONNECTS_AT_ONCE / CONNECTS_PER_SECOND)
     began = time.monotonic()
-    await asyncio.gather(
-        *(
-            storm(
-                place,
-                tally,
-                number=number,
-                size=options.size,
-                until=until,
-                rude=options.rude,
-                puts=options.puts,
-            )
-            for number in range(options.clients)
-        )
-    )
+    storms = (storm(place, tally, plan, number=number, until=until) for number in range(plan.clients))
+    await asyncio.gather(*storms)
     seconds = time.monotonic() - began
     await asyncio.gather(*idle)
     watching.cancel()
-    await asyncio.sleep(3)
-    missing = await lost(place, tally, size=options.size)
-    return report(tally, seconds, missing, before=before, highest=highest, after=workers(options.data))
-
-
-def report(
-    tally: Tally,
-    seconds: float,
-    missing: int,
-    *,
-    before: Sequence[Worker],
-    highest: dict[str, Worker],
-    after: Sequence[Worker],
-) -> dict[str, object]:
+    missing = await lost(place, tally, size=plan.size)
     times = sorted(tally.seconds) or [0.0]
-    return {
-        "seconds": round(seconds, 1),
-        "served a second": round(len(tally.seconds) / max(seconds, 0.001)),
-        "median ms": round(1000 * times[len(times) // 2], 1),
-        "99th percentile ms": round(1000 * times[len(times) * 99 // 100], 1),
-        "answers": dict(sorted(tally.answers.items())),
-        "refused without Retry-After": tally.unexplained,
-        "acknowledged objects": len(tally.acknowledged),
-        "acknowledged and lost": missing,
-        "before": [asdict(worker) for worker in before],
-        "highest": [asdict(worker) for worker in highest.values()],
-        "after": [asdict(worker) for worker in after],
-    }
+    return Report(
+        seconds,
+        len(times) / max(seconds, 0.001),
+        times[len(times) // 2],
+        times[len(times) * 99 // 100],
+        dict(sorted(tally.answers.items())),
+        tally.unexplained,
+        len(tally.stored),
+        missing,
+        before,
+        list(highest.values()),
+        workers(plan.data),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    usual = Plan(Path())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the cluster's data folder")
-    parser.add_argument("--idle", type=int, default=0, help="idle connections")
-    parser.add_argument("--every", type=float, default=40.0, help="seconds between requests of an idle one")
-    parser.add_argument("--clients", type=int, default=64, help="clients without pauses")
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--size", type=int, default=64 << 10, help="bytes of an object")
-    parser.add_argument("--puts", type=float, default=0.5, help="share of PUTs among the requests")
+    parser.add_argument("--idle", type=int, default=usual.idle, help="idle connections")
+    parser.add_argument("--every", type=float, default=usual.every, help="seconds between their requests")
+    parser.add_argument("--clients", type=int, default=usual.clients, help="clients without pauses")
+    parser.add_argument("--seconds", type=float, default=usual.seconds)
+    parser.add_argument("--size", type=int, default=usual.size, help="bytes of an object")
+    parser.add_argument("--puts", type=float, default=usual.puts, help="share of PUTs")
     parser.add_argument("--rude", action="store_true", help="do not wait when told to come later")
-    options = parser.parse_args(arguments)
-    sys.stdout.write(json.dumps(uvloop.run(run(options)), indent=1) + "\n")
+    report = uvloop.run(run(Plan(**vars(parser.parse_args(arguments)))))
+    sys.stdout.write(json.dumps(asdict(report), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             parts,
             LocalGuard(port=port, hosts=(host, *config.hosts), insecure_anonymous=config.insecure_anonymous),
             requests_max=config.requests_max,
+            request_bytes_max=config.request_bytes_max,
             idle_timeout_seconds=config.idle_timeout_seconds,
             keys=AccessKeys.load(config.s3_key_file) if config.s3_key_file else None,
             region=config.s3_region,

@@ -68,6 +68,7 @@ class GatewayApplication:
         guard: LocalGuard,
         *,
         requests_max: int,
+        request_bytes_max: int = 0,
         idle_timeout_seconds: float,
         keys: AccessKeys | None = None,
         region: str = DEFAULT_REGION,
@@ -85,7 +86,8 @@ class GatewayApplication:
         self.s3 = S3Face(parts, keys=keys, region=region)
         self.json = JsonFace(parts.proxy, load=parts.load)
         self.rest = rest_application(parts, archives)
-        self.places = Places("http-requests", requests_max, load=parts.load, bytes_max=parts.load.share_bytes)
+        bytes_max = request_bytes_max or parts.load.share_bytes
+        self.places = Places("http-requests", requests_max, load=parts.load, bytes_max=bytes_max)
         self.idle_timeout_seconds = idle_timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

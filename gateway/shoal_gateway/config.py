@@ -53,6 +53,8 @@ class GatewayConfiguration:
     """Entries of a batch that may be missing where the client goes on; AIStore's `get_batch.max_soft_errs`."""
     requests_max: int = 512
     """Requests that this worker serves at a time; more are answered 503."""
+    request_bytes_max: int = 0
+    """Memory that these requests may hold together; 0 is a sixteenth of the machine's, within 64 MiB and 2 GiB."""
     connections_max: int = 10_000
     """Connections that this worker keeps, if it may have two descriptors for each; past it, idle ones are closed."""
     idle_timeout_seconds: float = 60.0

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, SIGKILL
-from typing import Self
+from typing import Any, Self
 
 from shoal_cli.environment import variables
 from shoal_cli.supervisor.etcd import TEST_ARGUMENTS_VARIABLE
@@ -33,9 +33,21 @@ FAST_ETCD = "--unsafe-no-fsync"
 class Cluster:
     """`shoal up` as a child process that ends with the tests. Processes are named etcd, p1, t1.., g1.., supervisor."""
 
-    def __init__(self, data: Path, *, targets: int = 1, local_reads: bool = True, workers: int = 2) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        targets: int = 1,
+        local_reads: bool = True,
+        workers: int = 2,
+        settings: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
+        """`settings` are variables that override those of the configuration; `under`: a command that runs it all."""
         self.data = data
         self.targets = targets
+        self._settings = dict(settings or {})
+        self._under = list(under)
         self._arguments = ["up", "--data", str(data), "--targets", str(targets), "--workers", str(workers)]
         self._arguments += ["--port", "0", "--grpc-port", "0"]
         self._arguments += ["--local-reads" if local_reads else "--no-local-reads"]
@@ -44,10 +56,10 @@ class Cluster:
         self._last_state: ClusterState | None = None
 
     @classmethod
-    def temporary(cls, *, targets: int = 1, local_reads: bool = True, workers: int = 2) -> Self:
+    def temporary(cls, **options: Any) -> Self:
         """In a new folder with a short path; `remove()` takes it away."""
         data = Path(tempfile.mkdtemp(prefix="shoal-test-"))
-        return cls(data, targets=targets, local_reads=local_reads, workers=workers)
+        return cls(data, **options)
 
     # What is where
 
@@ -119,11 +131,12 @@ class Cluster:
     def launch(self) -> Self:
         """Start without waiting."""
         assert self._supervisor is None or self._supervisor.poll() is not None
-        command = [sys.executable, "-m", "shoal_cli", *self._arguments]
+        command = [*self._under, sys.executable, "-m", "shoal_cli", *self._arguments]
         self.promote_folder.mkdir(exist_ok=True)
         environment = dict(os.environ) | {
             TEST_ARGUMENTS_VARIABLE: FAST_ETCD,
             "SHOAL_GATEWAY_PROMOTE_FOLDER": str(self.promote_folder),
+            **self._settings,
         }
         self._supervisor = start_bound_process(command, output=self._output_file, environment=environment)
         return self

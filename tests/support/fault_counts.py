@@ -50,6 +50,8 @@ GOALS = {
     "F7": Goal("power loss: what was not synced dropped in legal orders", "states", 2_000, 100_000),
     "F8": Goal("bit flips, truncations, swapped and stale files", "damages", 500, 20_000),
     "F16": Goal("memory cap, 256 descriptors, out-of-memory kill", "cycles", 5, 100),
+    "L4": Goal("idle connections beside active ones", "connections", 2_000, 10_000),
+    "L6": Goal("four times as many clients as places", "seconds", 60, 900),
     "histories": Goal("concurrent clients on few keys, processes killed", "operations", 3_000, 50_000_000),
     "grpc": Goal("mixed gRPC streams, many cancelled half-way", "seconds", 30, 1_800),
 }
