@@ -21,7 +21,14 @@ from support.other_host import TwoHosts
 NUMBERS = itertools.count()
 CLUSTERS = {"cluster": "one-target", "cluster3": "three-targets", "two_hosts": "two-hosts"}
 OF_CONTENTS = frozenset(
-    {"test_buckets", "test_every_method", "test_multipart", "test_object_changes", "test_objects"}
+    {
+        "test_batch",
+        "test_buckets",
+        "test_every_method",
+        "test_multipart",
+        "test_object_changes",
+        "test_objects",
+    }
 )
 """Modules whose tests are also run through gateways that ask targets for every byte."""
 

@@ -19,26 +19,11 @@ from aistore import Client
 from aistore.sdk.bucket import Bucket
 from aistore.sdk.errors import AISError
 
-from support.cluster import Cluster
 from support.tars import tar_of
 
 SIZES = (0, 1, 511, 512, 4096, 16384, 16385, 100_000, (1 << 20) + 7, 3 << 20)
 BODIES = {f"folder/object-{size}": os.urandom(size) for size in SIZES}
 MEMBERS = {f"sample/{number:03}.cls": os.urandom(100 * number) for number in range(40)}
-
-
-@pytest.fixture(
-    params=["cluster", "cluster3", "two_hosts", "remote_cluster"],
-    ids=["one-target", "three-targets", "two-hosts", "no-local-reads"],
-)
-def endpoint(request: pytest.FixtureRequest) -> str:
-    """As in the other modules, and a cluster whose gateways read nothing from disks."""
-    return str(request.getfixturevalue(request.param).endpoint)
-
-
-@pytest.fixture(scope="module")
-def remote_cluster(module_cluster: Callable[..., Cluster]) -> Cluster:
-    return module_cluster(targets=3, local_reads=False)
 
 
 @pytest.fixture
