@@ -14,8 +14,6 @@ import msgspec
 @cache
 def texts_of(model: type) -> Mapping[str, str]:
     """By the name that a field has on the wire; fields of which nothing is said are left out."""
-    if not issubclass(model, msgspec.Struct):
-        return {}
     names = {field.name: field.encode_name for field in msgspec.structs.fields(model)}
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)

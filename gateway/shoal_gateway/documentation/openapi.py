@@ -7,7 +7,7 @@ extension `x-actions`, and the body's schema is one of all their messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -83,7 +83,7 @@ def shown(operation: Operation, components: Json) -> Json:
         if plain
         else " ".join(f"{name}: {each.summary}" for name, each in operation.actions.items()),
         "parameters": parameters(operation),
-        "responses": responses(said, body=operation.method != "HEAD"),
+        "responses": responses(said, components, body=operation.method != "HEAD"),
     }
     if plain and plain.text:
         found["description"] = plain.text
@@ -160,6 +160,19 @@ def parameters(operation: Operation) -> list[Json]:
     ]
 
 
+MEDIA_TYPES: Mapping[type, str] = {str: "text/plain", bytes: "application/octet-stream"}
+"""Of answers that are no JSON."""
+
+
+def add_answer(content: Json, body: type, components: Json) -> None:
+    """One more of what a status may come with."""
+    media_type = MEDIA_TYPES.get(body, "application/json")
+    schema = schema_of(body, components) if media_type == "application/json" else {"type": "string"}
+    choices = content.setdefault(media_type, {"schema": {"anyOf": []}})["schema"]["anyOf"]
+    if schema not in choices:
+        choices.append(schema)
+
+
 REFERENCE_TEXTS = {
     "provider": "Provider of the bucket: `ais` (default); others come with remote backends.",
     "namespace": "Namespace of the bucket, `@uuid#name` or `#name`; without it the global one.",
@@ -186,14 +199,19 @@ def in_query(name: str, text: str) -> Json:
     return {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
 
 
-def responses(said: Iterable[Documentation], *, body: bool) -> Json:
+def responses(said: Iterable[Documentation], components: Json, *, body: bool) -> Json:
     found: Json = {}
     for each in said:
         for status in each.statuses:
             known = found.get(str(status), {}).get("description")
             found[str(status)] = {
-                "description": f"{known} {each.answer}" if known and each.answer not in known else each.answer
+                "description": f"{known} {each.answer}"
+                if known and each.answer not in known
+                else each.answer,
+                "content": found.get(str(status), {}).get("content", {}),
             }
+            if each.body is not None:
+                add_answer(found[str(status)]["content"], each.body, components)
     error: Json = {"description": "What failed."}
     if body:
         error["content"] = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}

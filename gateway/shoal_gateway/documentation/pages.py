@@ -16,6 +16,7 @@ from shoal_gateway.call import Call
 from shoal_gateway.documentation.openapi import Json, openapi
 from shoal_gateway.permissions import DOCS, DOCS_FILE, OPENAPI_JSON, OPENAPI_YAML
 from shoal_gateway.rest.actions import ActionMessage
+from shoal_gateway.rest.answers import Anything
 from shoal_gateway.rest.dispatch import add_route
 from shoal_gateway.rest.documented import Documentation, documented
 
@@ -57,16 +58,18 @@ class DocumentationRoutes:
     def document(self) -> Json:
         return openapi(route for route in self._router.routes if isinstance(route, APIRoute))
 
-    @documented(Documentation("Return this API as OpenAPI 3.1.", answer="JSON."))
+    @documented(Documentation("Return this API as OpenAPI 3.1.", answer="JSON.", body=Anything))
     async def json(self, _call: Call, _message: ActionMessage) -> Response:
         return Response(msgspec.json.encode(self.document()), media_type="application/json")
 
-    @documented(Documentation("Return this API as OpenAPI 3.1.", answer="YAML."))
+    @documented(Documentation("Return this API as OpenAPI 3.1.", answer="YAML.", body=bytes))
     async def yaml(self, _call: Call, _message: ActionMessage) -> Response:
         return Response(yaml.safe_dump(self.document(), sort_keys=False), media_type="application/yaml")
 
     @documented(
-        Documentation("Show this API in a browser.", answer="A page; it needs nothing from elsewhere.")
+        Documentation(
+            "Show this API in a browser.", answer="A page; it needs nothing from elsewhere.", body=bytes
+        )
     )
     async def page(self, _call: Call, _message: ActionMessage) -> Response:
         return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
@@ -75,6 +78,7 @@ class DocumentationRoutes:
         Documentation(
             "Return a file of that page.",
             answer="A script, a style or an image.",
+            body=bytes,
             example_path="/-/docs/start.js",
         )
     )

@@ -57,6 +57,7 @@ BATCH_DOCUMENTATION = Documentation(
     f"`{MISSING}/`.",
     value=BatchMessage,
     answer="An archive.",
+    body=bytes,
     example={
         "in": [{"objname": "p-2"}, {"objname": "p-3", "start": 0, "length": 1}],
         "mime": ".tar",

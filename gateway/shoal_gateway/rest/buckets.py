@@ -17,11 +17,12 @@ from shoal_gateway.call import Call, decode_once
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import BUCKET, BUCKETS
 from shoal_gateway.rest.actions import ActionMessage, decode_value
+from shoal_gateway.rest.answers import BucketName, BucketSummary
 from shoal_gateway.rest.bucket_properties import BucketSettings, changed_properties, shown_properties
 from shoal_gateway.rest.dispatch import action_of_body, add_route, json_answer, json_header
 from shoal_gateway.rest.documented import Documentation, documented
 from shoal_gateway.rest.jobs import RechunkMessage, start_rechunk
-from shoal_gateway.rest.listing import MSGPACK, ListMessage, list_page, named_page
+from shoal_gateway.rest.listing import MSGPACK, ListMessage, NamedPage, list_page, named_page
 from shoal_gateway.rest.names import new_reference_of, provider_of, reference_of, shown_reference
 from shoal_gateway.rest.object_jobs import ObjectJobRoutes
 from shoal_gateway.rest.summary import Summaries, SummaryMessage
@@ -55,7 +56,11 @@ class BucketRoutes:
         self._archives = archives
 
     @documented(
-        Documentation("List all buckets, or those of a provider.", answer="A list of bucket references.")
+        Documentation(
+            "List all buckets, or those of a provider.",
+            answer="A list of bucket references.",
+            body=list[BucketName],
+        )
     )
     async def list_buckets(self, call: Call, _message: ActionMessage) -> Response:
         return json_answer([shown_reference(bucket.reference) for bucket in self._queried(call)])
@@ -67,6 +72,7 @@ class BucketRoutes:
             " then 200.",
             value=SummaryMessage,
             answer="A list of counts and sizes, a bucket each; at first the job's id.",
+            body=list[BucketSummary],
             statuses=(200, 202),
             example={},
         )
@@ -80,6 +86,7 @@ class BucketRoutes:
             text="As for all buckets.",
             value=SummaryMessage,
             answer="A list with one bucket's counts and sizes; at first the job's id.",
+            body=list[BucketSummary],
             statuses=(200, 202),
             example={"prefix": ""},
         )
@@ -116,6 +123,7 @@ class BucketRoutes:
             "names and sizes, 11 does not descend into folders, 13 leaves folders out.",
             value=ListMessage,
             answer="Entries, and the token of the next page; an empty one on the last.",
+            body=NamedPage,
             example={"prefix": "", "pagesize": 100, "props": "name,size"},
         )
     )
@@ -158,6 +166,7 @@ class BucketRoutes:
             text="A job; contents, etags and versions stay.",
             value=RechunkMessage,
             answer="The job's id, as text.",
+            body=str,
             example={"objsize-limit": 1048576, "chunk-size": 1048576},
         )
     )

@@ -13,6 +13,7 @@ from shoal_gateway.call import Call
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import HEALTH, METRICS
 from shoal_gateway.rest.actions import ActionMessage
+from shoal_gateway.rest.answers import Anything, BucketMap, NodeMap
 from shoal_gateway.rest.bucket_properties import Json, shown_properties, shown_sections
 from shoal_gateway.rest.dispatch import add_route, json_answer
 from shoal_gateway.rest.documented import Documentation, documented
@@ -48,12 +49,14 @@ class ClusterRoutes:
             raise Unavailable(f"not every target is alive: {away}")
         return Response(status_code=200)
 
-    @documented(Documentation("Return this worker's metrics.", answer="Prometheus' text format."))
+    @documented(Documentation("Return this worker's metrics.", answer="Prometheus' text format.", body=str))
     async def metrics(self, _call: Call, _message: ActionMessage) -> Response:
         text = await asyncio.to_thread(render_metrics)
         return Response(text, headers={"content-type": METRICS_CONTENT_TYPE})
 
-    @documented(Documentation("Return the map of proxies and targets.", answer="JSON (AIStore's smap)."))
+    @documented(
+        Documentation("Return the map of proxies and targets.", answer="JSON (AIStore's smap).", body=NodeMap)
+    )
     async def cluster_map(self, call: Call, _message: ActionMessage) -> Response:
         current = self._known()
         proxies = [member for member in current.members if member.role is MemberRole.PROXY]
@@ -72,7 +75,11 @@ class ClusterRoutes:
             }
         )
 
-    @documented(Documentation("Return all buckets with their properties.", answer="JSON (AIStore's bmd)."))
+    @documented(
+        Documentation(
+            "Return all buckets with their properties.", answer="JSON (AIStore's bmd).", body=BucketMap
+        )
+    )
     async def bucket_map(self, _call: Call, _message: ActionMessage) -> Response:
         providers: dict[str, dict[str, dict[str, Json]]] = {"ais": {}}
         for bucket in self._parts.buckets.list(""):
@@ -90,7 +97,7 @@ class ClusterRoutes:
             }
         )
 
-    @documented(Documentation("Return what clients decide by.", answer="JSON."))
+    @documented(Documentation("Return what clients decide by.", answer="JSON.", body=Anything))
     async def configuration(self, _call: Call, _message: ActionMessage) -> Response:
         """What clients decide by, and what new buckets have; nothing of how this cluster is set up."""
         current = self._known()
@@ -103,16 +110,18 @@ class ClusterRoutes:
         }
         return json_answer(settings)
 
-    @documented(Documentation("Return the hosts of the targets.", answer="Text, with commas between."))
+    @documented(
+        Documentation("Return the hosts of the targets.", answer="Text, with commas between.", body=str)
+    )
     async def target_addresses(self, _call: Call, _message: ActionMessage) -> Response:
         hosts = {member.public_address.rpartition(":")[0] for member in self._known().targets}
         return Response(",".join(sorted(hosts)), media_type="text/plain")
 
-    @documented(Documentation("List remote backends.", answer="JSON: none yet."))
+    @documented(Documentation("List remote backends.", answer="JSON: none yet.", body=list[str]))
     async def backends(self, _call: Call, _message: ActionMessage) -> Response:
         return json_answer([])
 
-    @documented(Documentation("List remote clusters.", answer="JSON: none yet."))
+    @documented(Documentation("List remote clusters.", answer="JSON: none yet.", body=dict[str, list[str]]))
     async def remote_clusters(self, _call: Call, _message: ActionMessage) -> Response:
         return json_answer({"a": []})
 

@@ -25,6 +25,8 @@ class Documentation:
     """Headers of the request that change what it means."""
     answer: str = "Nothing."
     """What comes with success."""
+    body: type | None = None
+    """What JSON it is; `str` for text, `bytes` for anything else, None for nothing."""
     statuses: tuple[int, ...] = (200,)
     """Of success."""
     example: object = None

@@ -19,6 +19,17 @@ from shoal_gateway.call import Call
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import CLUSTER, DAEMON, REVERSE
 from shoal_gateway.rest.actions import ActionMessage
+from shoal_gateway.rest.answers import (
+    AllMachines,
+    AllMountpaths,
+    AllStats,
+    Anything,
+    Mountpaths,
+    Node,
+    NodeState,
+    NodeStats,
+    SoftwareVersion,
+)
 from shoal_gateway.rest.cluster import ClusterRoutes
 from shoal_gateway.rest.dispatch import Handler, action_of_query, add_route, json_answer
 from shoal_gateway.rest.documented import Documentation, documented
@@ -83,16 +94,22 @@ class NodeRoutes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    @documented(Documentation("Tell who answers.", answer="JSON (a node of the smap)."))
+    @documented(Documentation("Tell who answers.", answer="JSON (a node of the smap).", body=Node))
     async def own_node(self, call: Call, _message: ActionMessage) -> Response:
         """This gateway, which `shoal-health` looks for among those that share a port."""
         return json_answer(snode(self._parts.node_id, "proxy", call))
 
-    @documented(Documentation("Tell of a node.", headers=WHICH, answer="JSON (a node of the smap)."))
+    @documented(
+        Documentation("Tell of a node.", headers=WHICH, answer="JSON (a node of the smap).", body=Node)
+    )
     async def node(self, call: Call, _message: ActionMessage) -> Response:
         return json_answer(shown_node(self._asked_for(call), call))
 
-    @documented(Documentation("Tell state, capacity and use of a node.", headers=WHICH, answer="JSON."))
+    @documented(
+        Documentation(
+            "Tell state, capacity and use of a node.", headers=WHICH, answer="JSON.", body=NodeState
+        )
+    )
     async def status(self, call: Call, _message: ActionMessage) -> Response:
         member = self._asked_for(call)
         generations = (bucket.generation for bucket in self._parts.buckets.list(""))
@@ -100,14 +117,19 @@ class NodeRoutes:
         current = self._parts.cluster_map()
         return json_answer(shown_status(member, status, call, current, max(generations, default=0)))
 
-    @documented(Documentation("Return a node's counters and capacity.", headers=WHICH, answer="JSON."))
+    @documented(
+        Documentation("Return a node's counters and capacity.", headers=WHICH, answer="JSON.", body=NodeStats)
+    )
     async def stats(self, call: Call, _message: ActionMessage) -> Response:
         member = self._asked_for(call)
         return json_answer(shown_stats(member, await self._status_of(member), call))
 
     @documented(
         Documentation(
-            "Tell memory and processor of a node, and the disks of a target.", headers=WHICH, answer="JSON."
+            "Tell memory and processor of a node, and the disks of a target.",
+            headers=WHICH,
+            answer="JSON.",
+            body=Anything,
         )
     )
     async def machine(self, call: Call, _message: ActionMessage) -> Response:
@@ -116,30 +138,41 @@ class NodeRoutes:
         is_target = member.role is MemberRole.TARGET
         return json_answer(shown_target_machine(member, status) if is_target else shown_machine(status))
 
-    @documented(Documentation("List the mountpaths of a target.", headers=WHICH, answer="JSON."))
+    @documented(
+        Documentation("List the mountpaths of a target.", headers=WHICH, answer="JSON.", body=Mountpaths)
+    )
     async def mountpaths(self, call: Call, _message: ActionMessage) -> Response:
         member = self._asked_for(call)
         return json_answer(shown_mountpaths(member, await self._status_of(member)))
 
-    @documented(Documentation("List the names of counters.", headers=WHICH, answer="JSON: kinds by name."))
+    @documented(
+        Documentation(
+            "List the names of counters.", headers=WHICH, answer="JSON: kinds by name.", body=dict[str, str]
+        )
+    )
     async def metric_names(self, call: Call, _message: ActionMessage) -> Response:
         self._asked_for(call)
         return json_answer(COUNTER_KINDS)
 
     @documented(
-        Documentation("Tell what each disk does: not counted here.", headers=WHICH, answer="JSON: nothing.")
+        Documentation(
+            "Tell what each disk does: not counted here.",
+            headers=WHICH,
+            answer="JSON: nothing.",
+            body=Anything,
+        )
     )
     async def disk_stats(self, call: Call, _message: ActionMessage) -> Response:
         """None: what each disk reads and writes is the machine's to tell."""
         self._asked_for(call)
         return json_answer({})
 
-    @documented(Documentation("Tell the version.", headers=WHICH, answer="JSON."))
+    @documented(Documentation("Tell the version.", headers=WHICH, answer="JSON.", body=SoftwareVersion))
     async def version(self, call: Call, _message: ActionMessage) -> Response:
         self._asked_for(call)
         return json_answer({"version": software_version(), "build_time": ""})
 
-    @documented(Documentation("Return the settings.", headers=WHICH, answer="JSON."))
+    @documented(Documentation("Return the settings.", headers=WHICH, answer="JSON.", body=Anything))
     async def configuration(self, call: Call, message: ActionMessage) -> Response:
         self._asked_for(call)
         return await ClusterRoutes(self._parts).configuration(call, message)
@@ -154,6 +187,7 @@ class NodeRoutes:
                 "offset": "Bytes to pass over.",
             },
             answer="Text, or a gzipped tar.",
+            body=str,
         )
     )
     async def log(self, call: Call, _message: ActionMessage) -> Response:
@@ -174,7 +208,11 @@ class NodeRoutes:
                 data += piece.data
         return Response(bytes(data), media_type=GZIP if archive else "text/plain")
 
-    @documented(Documentation("Tell memory and processor of every node.", answer="JSON, by role and node."))
+    @documented(
+        Documentation(
+            "Tell memory and processor of every node.", answer="JSON, by role and node.", body=AllMachines
+        )
+    )
     async def all_machines(self, _call: Call, _message: ActionMessage) -> Response:
         proxies, targets = await self._proxies(), await self._targets()
         return json_answer(
@@ -185,7 +223,9 @@ class NodeRoutes:
         )
 
     @documented(
-        Documentation("Return counters and capacity of every target.", answer="JSON, by role and node.")
+        Documentation(
+            "Return counters and capacity of every target.", answer="JSON, by role and node.", body=AllStats
+        )
     )
     async def all_stats(self, call: Call, _message: ActionMessage) -> Response:
         primary = primary_of(self._parts.cluster_map())
@@ -194,7 +234,9 @@ class NodeRoutes:
         of_targets = {member.id: shown_stats(member, status, call) for member, status in targets}
         return json_answer({"proxy": of_primary, "target": of_targets})
 
-    @documented(Documentation("List the mountpaths of every target.", answer="JSON, by target."))
+    @documented(
+        Documentation("List the mountpaths of every target.", answer="JSON, by target.", body=AllMountpaths)
+    )
     async def all_mountpaths(self, _call: Call, _message: ActionMessage) -> Response:
         targets = await self._targets()
         return json_answer(

@@ -121,6 +121,7 @@ class ObjectJobRoutes:
             "template's is not.",
             value=ObjectsMessage,
             answer="The job's id, as text.",
+            body=str,
             example={"template": "p-{0..1}"},
         )
     )
@@ -137,6 +138,7 @@ class ObjectJobRoutes:
             text="A job. The destination `tobck` is made if it is not there.",
             value=ObjectsMessage,
             answer="The job's id, as text.",
+            body=str,
             example={
                 "objnames": ["p-2"],
                 "tobck": {"name": "{other}", "provider": "ais"},
@@ -157,6 +159,7 @@ class ObjectJobRoutes:
             value=ObjectsMessage,
             query={"bck_to": "The destination, such as `ais/@#/copies/`; for copy-bck and move-bck."},
             answer="The job's id, as text.",
+            body=str,
             example={"prefix": "p-"},
             example_query="bck_to=ais/@%23/{other}/",
         )
@@ -188,6 +191,7 @@ class ObjectJobRoutes:
             "is there.",
             value=ObjectsMessage,
             answer="The job's id, as text.",
+            body=str,
             example={"objnames": ["p-2", "p-3"], "archname": "both.tar"},
         )
     )
@@ -213,6 +217,7 @@ class ObjectJobRoutes:
             "Give a bucket another name.",
             text="Nothing is copied, so it is done when this answers.",
             answer="The id of a job that is over, as text.",
+            body=str,
             example_query="bck_to=ais/@%23/{other}/",
         )
     )

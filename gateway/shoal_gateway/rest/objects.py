@@ -85,6 +85,7 @@ OBJECT_DOCUMENTATION = {
         },
         headers={"Range": "One range of bytes.", "If-None-Match": "Etags that the caller has already."},
         answer="The bytes.",
+        body=bytes,
         statuses=(200, 206, 304),
         example_path="/v1/objects/{bucket}/p-1",
     ),
@@ -120,6 +121,7 @@ OBJECT_DOCUMENTATION = {
     ("POST", uploads.BEGIN): Documentation(
         "Begin an upload in parts.",
         answer="The upload's id, as text.",
+        body=str,
         example_path="/v1/objects/{bucket}/parts",
     ),
     ("POST", uploads.COMPLETE): Documentation(

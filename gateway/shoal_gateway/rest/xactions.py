@@ -19,6 +19,7 @@ from shoal_gateway.call import Call
 from shoal_gateway.control import CHANGE_SECONDS_MAX, explained
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.actions import ActionMessage
+from shoal_gateway.rest.answers import JobSnapshot, JobStatus
 from shoal_gateway.rest.bucket_properties import Json
 from shoal_gateway.rest.dispatch import json_answer
 from shoal_gateway.rest.documented import Documentation, documented
@@ -86,6 +87,7 @@ class XactionRoutes:
             "Tell where one job stands over all targets.",
             text="The body is the question itself: `ID`, or `Kind` for its newest job.",
             answer="JSON; `end_time` is 0 while it runs.",
+            body=JobStatus,
             example={"Kind": "lru"},
         )
     )
@@ -99,6 +101,7 @@ class XactionRoutes:
             "Tell where all jobs stand, or those of a kind.",
             text="The body is the question itself: `kind`, `node`.",
             answer="A list of what `status` answers, newest first.",
+            body=list[JobStatus],
             example={},
         )
     )
@@ -110,6 +113,7 @@ class XactionRoutes:
             "Name the jobs that run.",
             text="The body is the question itself: `kind`, `node`.",
             answer="A list of `kind[id]`.",
+            body=list[str],
             example={},
         )
     )
@@ -136,6 +140,7 @@ class XactionRoutes:
             "Tell how far each target is with the jobs that are asked for.",
             text="The body is the question itself: `ID`, `Kind`, `OnlyRunning`.",
             answer="JSON: lists of snapshots by target.",
+            body=dict[str, list[JobSnapshot]],
             example={},
         )
     )
@@ -156,6 +161,7 @@ class XactionRoutes:
             text="The job is `uuid` of the query, or `ID` of the body.",
             query={"uuid": "The job's id, for `getxstats`."},
             answer="JSON: lists of snapshots by target, as `qryxstats` answers.",
+            body=dict[str, list[JobSnapshot]],
             example={"ID": "{job}"},
         )
     )
@@ -174,6 +180,7 @@ class XactionRoutes:
             "load-lom-cache.",
             value=JobQuestion,
             answer="The job's id, as text.",
+            body=str,
             example={"Kind": "lru"},
         )
     )
