@@ -105,8 +105,6 @@ class Index:
         """`met` hears of I/O errors of the disk; `folder` has another name while an index is rebuilt."""
         self.mountpath_id = mountpath_id
         self._met = met
-        self._owned_at: tuple[int, bytes] = (-1, b"")
-        """Of the last transaction that looked: its number, and the slots."""
         self.path = path
         self._place = path / folder
         self._writable = writable
@@ -120,6 +118,8 @@ class Index:
             raise
 
     def _open(self, *, create: bool) -> None:
+        self._owned_at: tuple[int, bytes] = (-1, b"")
+        """Of the last transaction that looked: its number, and the slots."""
         path = self.path
         if create:
             allocate_lock_file(self._place / "lock.mdb", LOCK_HEAD_BYTES)
