@@ -64,6 +64,13 @@ class ComposeFile:
         mode = str(self.services[name].get("network_mode", ""))
         return mode.removeprefix("service:") if mode.startswith("service:") else name
 
+    def sharing(self, alias: str) -> list[str]:
+        """The services that a name of the network stands for."""
+        networks = {name: service.get("networks", {}) for name, service in self.services.items()}
+        return [
+            name for name, given in networks.items() if alias in given.get("default", {}).get("aliases", ())
+        ]
+
     def needed_by(self, name: str, condition: str) -> list[str]:
         needed: dict[str, dict[str, str]] = self.services[name].get("depends_on", {})
         return [other for other, how in needed.items() if how["condition"] == condition]
@@ -175,6 +182,9 @@ class ComposeProcesses:
 
         def address(match: re.Match[str]) -> str:
             host = name if match[1] in ("localhost", "0.0.0.0") else match[1]
+            if sharing := self.file.sharing(host):
+                # In a list of strings, where one name stands for many addresses.
+                return '", "'.join(self.address(each, match[2]) for each in sharing)
             return self.address(host, match[2]) if host in self.file.services else match[0]
 
         folders = self._folders[name]

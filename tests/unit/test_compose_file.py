@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal_core.etcd.connection import channel_target
 from shoal_gateway.config import GatewayConfiguration
 from shoal_proxy.config import ProxyConfiguration
 from shoal_target.config import TargetConfiguration
@@ -39,6 +40,17 @@ def words(name: str) -> list[str]:
     check: list[str] = FILE.services[name].get("healthcheck", {}).get("test", [])
     own = settings(kind).splitlines() if kind in KINDS else []
     return [*FILE.command(name), *variables(name).values(), *check, *own]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_etcd_is_found_by_one_name_that_all_members_have(kind: str) -> None:
+    # Three names were refused by the client, which plain processes with addresses did not show.
+    (endpoint,) = tomllib.loads(settings(kind))["etcd_endpoints"]
+    assert channel_target([endpoint]) == f"dns:///{endpoint}"
+    name = endpoint.partition(":")[0]
+    members = [service for service in FILE.services if service.startswith("etcd-")]
+    assert FILE.sharing(name) == members
+    assert {f"etcd:{member}={name}" for member in members} <= set(FILE.command("certificates"))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -108,7 +120,8 @@ def test_a_gateway_shares_processes_and_files_with_its_target(number: str) -> No
 
 def test_every_member_gets_its_certificate_for_the_cluster_of_the_settings() -> None:
     command = FILE.command("certificates")
-    members = {word.partition(":")[2] for word in command if re.fullmatch(r"[a-z]+:[a-z]+-\d", word)}
+    wishes = [re.fullmatch(r"[a-z]+:([a-z]+-\d)(=.*)?", word) for word in command]
+    members = {wish[1] for wish in wishes if wish}
     folders = {
         match for name in FILE.services for match in re.findall(r"certificates/([a-z]+-\d)", str(words(name)))
     }

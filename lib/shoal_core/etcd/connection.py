@@ -26,6 +26,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # Also the time one attempt to connect may take: a TLS handshake on a busy machine needs more than 0.1 s.
     ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A member that comes back may have another address; the library's own pause is half a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
     # etcd refuses pings closer together than 5 s. They find a dead peer under an idle watch.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
