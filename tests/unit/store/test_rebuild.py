@@ -341,17 +341,19 @@ async def test_no_process_opens_an_index_that_is_being_rebuilt(tmp_path: Path) -
         pass
 
 
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("lost", ["gone", "empty", "overwritten"])
 async def test_a_start_without_the_index_leaves_the_mountpath_out_until_it_is_rebuilt(
-    tmp_path: Path, whole: bool
+    tmp_path: Path, lost: str
 ) -> None:
     async with running_engine(tmp_path) as engine:
         for number in range(8):
             await put(engine, f"n{number}", LARGE)
-    if whole:
+    if lost == "gone":
         shutil.rmtree(tmp_path / "mp1" / "index")
-    else:
+    elif lost == "empty":
         (tmp_path / "mp1" / "index" / "data.mdb").write_bytes(b"")
+    else:
+        lose(tmp_path)
     folders = mountpath_folders(tmp_path)
     states = MountpathStates(list(folders))
     engine = open_engine(folders, cluster=CLUSTER_ID, target="t1", authority=Fence(), states=states)
