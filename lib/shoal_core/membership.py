@@ -23,7 +23,8 @@ from shoal_core.errors import ConfigurationError, Conflict, ControlPlaneDown, Sh
 from shoal_core.etcd.client import EtcdClient
 from shoal_core.etcd.lease import Lease
 from shoal_core.etcd.mirror import Mirror
-from shoal_core.etcd.values import ABSENT, Absent, ModRevisionEquals, Put, Snapshot
+from shoal_core.etcd.values import ABSENT, Absent, KeyValue, ModRevisionEquals, Put, Snapshot
+from shoal_core.host import host_id
 from shoal_core.telemetry import get_logger
 
 ROOT = "/shoal/v1/"
@@ -103,6 +104,7 @@ class Membership:
         self._observed = 0
         self._more_observed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._replaced = asyncio.Event()
         self.leased = asyncio.Event()
         """Set once the first lease is held."""
 
@@ -114,6 +116,8 @@ class Membership:
                 "give it one above 0"
             )
         await self._check_cluster()
+        if self._member.role is MemberRole.TARGET:
+            await self._wait_until_alone()
         for _ in range(JOIN_ATTEMPTS):
             with contextlib.suppress(Conflict):
                 return await self._register()
@@ -137,6 +141,12 @@ class Membership:
         if revision > self._observed:
             self._observed = revision
             self._more_observed.set()
+
+    async def until_replaced(self) -> None:
+        """Until another process is this target, which can happen to one that was stopped or cut off; then raises
+        ConfigurationError: this process must end, for its disks may be old."""
+        await self._replaced.wait()
+        raise ConfigurationError(f"another process has become {self._member.id}: this one ends")
 
     async def close(self) -> None:
         """Leave at once: others need not wait for the lease to run out."""
@@ -162,6 +172,25 @@ class Membership:
                 f"etcd belongs to cluster {there}, member {self._member.id} to {self._cluster_id}: "
                 "point etcd_endpoints at its own cluster"
             )
+
+    async def _wait_until_alone(self) -> None:
+        """A predecessor's lease may outlive it. Raises ConfigurationError when it does not run out."""
+        end = time.monotonic() + self._lease_ttl_seconds + RETRY_SECONDS
+        while (other := await self._other()) is not None:
+            if self.leased.is_set():
+                self._replaced.set()
+            if self.leased.is_set() or time.monotonic() >= end:
+                raise ConfigurationError(
+                    f"{self._member.id} runs already, as process {other.pid} of another host or container: a target "
+                    "is one process; stop that one first"
+                )
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _other(self) -> Alive | None:
+        """Another process that may be alive as this member. What runs on this host is not asked about: the lock of
+        the mountpaths tells."""
+        found = await self._etcd.get(ALIVE_PREFIX + self._member.id)
+        return decode_alive(found.value) if found and is_other(found) else None
 
     async def _register(self) -> None:
         key = MEMBERS_PREFIX + self._member.id
@@ -225,8 +254,8 @@ class Membership:
         try:
             # Without a lease it was none of those for whom changes wait: slots may have gone to others.
             await self._catch_up()
+            await self._claim(lease)
             self._lease = lease
-            await self._report(lease)
             self.leased.set()
             while not lease.lost.is_set():
                 await first_of(lease.lost, self._more_observed)
@@ -237,13 +266,25 @@ class Membership:
             self._lease = None
             await lease.close()
 
+    async def _claim(self, lease: Lease) -> None:
+        """The first report. Of two that would be the same target at once, one comes to nothing."""
+        if self._member.role is not MemberRole.TARGET:
+            return await self._report(lease)
+        key = ALIVE_PREFIX + self._member.id
+        found = await self._etcd.get(key)
+        expected = found.mod_revision if found and not is_other(found) else ABSENT
+        try:
+            await self._etcd.put_if(key, self._alive(), expected_mod_revision=expected, lease_id=lease.id)
+        except Conflict as error:
+            raise ControlPlaneDown(f"another process has become {self._member.id}") from error
+
+    def _alive(self) -> bytes:
+        return msgspec.json.encode(Alive(self._observed, os.getpid(), self._started_ns, host_id()))
+
     async def _report(self, lease: Lease) -> None:
         self._more_observed.clear()
-        alive = Alive(self._observed, os.getpid(), self._started_ns)
         try:
-            await self._etcd.put(
-                ALIVE_PREFIX + self._member.id, msgspec.json.encode(alive), lease_id=lease.id
-            )
+            await self._etcd.put(ALIVE_PREFIX + self._member.id, self._alive(), lease_id=lease.id)
         except ControlPlaneDown:
             # Said again with the next attempt; the lease itself decides whether we still live.
             self._more_observed.set()
@@ -371,6 +412,11 @@ def part_of(snapshot: Snapshot | None, prefix: str) -> Snapshot | None:
     if snapshot is None:
         return None
     return Snapshot(snapshot.revision, tuple(item for item in snapshot.items if item.key.startswith(prefix)))
+
+
+def is_other(found: KeyValue) -> bool:
+    """Whether it is said of a process on another host."""
+    return decode_alive(found.value).host_id not in ("", host_id())
 
 
 async def first_of(*events: asyncio.Event) -> None:

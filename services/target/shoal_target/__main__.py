@@ -99,9 +99,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         status = node_service(lambda: ownership.state, EngineDisks(engine), engine.counters)
         internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects, status])
         me = myself(config, public_address=public, internal_address=internal)
-        joining = node.member(me, lease_seconds=config.lease_seconds, apply=ownership.apply)
-        membership = await stack.enter_async_context(joining)
-        authority.membership = membership
+        member = node.member(me, lease_seconds=config.lease_seconds, apply=ownership.apply)
+        authority.membership = membership = await stack.enter_async_context(member)
         await ownership.wait_until_placed()
         stack.push_async_callback(servers.stop)
         await servers.start()
@@ -113,9 +112,10 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         place = descriptor_socket_of(config.unix_socket)
         files = DescriptorSocket(place, engine, node.buckets, ready=ownership.wait_until_fresh)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
-        await stack.enter_async_context(background(*work, *upkeep_of(config, engine, cleanup, load=load)))
-        addresses = {"public_address": public, "internal_address": internal}
-        stack.enter_context(ready_file(config.ready_file, addresses | {"unix_socket": me.unix_socket}))
+        upkeep = upkeep_of(config, engine, cleanup, load=load)
+        await stack.enter_async_context(background(*work, *upkeep, membership.until_replaced()))
+        addresses = {"public_address": public, "internal_address": internal, "unix_socket": me.unix_socket}
+        stack.enter_context(ready_file(config.ready_file, addresses))
         get_logger().info("ready", **addresses)
         await stop.wait()
         get_logger().info("stopping")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal_core import membership as membership_module
 from shoal_core.buckets import BucketRegistry
 from shoal_core.cluster_map import ClusterMap, Member, MemberRole, MemberState
 from shoal_core.errors import ConfigurationError, ControlPlaneDown
@@ -286,3 +287,30 @@ async def test_a_new_lease_counts_only_when_what_was_decided_before_it_is_known(
         known.set()
         await membership.leased.wait()
     assert membership.deadline() > boottime_seconds()
+
+
+async def test_a_target_that_runs_on_another_host_is_refused_until_its_lease_is_over(
+    etcd: EtcdClient, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await start(etcd, target("t1"), stack)
+    monkeypatch.setattr(membership_module, "host_id", lambda: "another host")
+    second = Membership(etcd, "c1", target("t1"), lease_ttl_seconds=0)
+    with pytest.raises(ConfigurationError, match="runs already"):
+        await second.join()
+    await first.close()
+    await second.join()
+
+
+async def test_a_target_whose_place_was_taken_while_it_had_no_lease_ends(
+    etcd: EtcdClient, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await start(etcd, target("t1"), stack)
+    with monkeypatch.context() as patched:
+        patched.setattr(membership_module, "host_id", lambda: "another host")
+        await etcd.delete(ALIVE_PREFIX + "t1")
+        await start(etcd, target("t1"), stack)
+    with pytest.raises(ConfigurationError, match="runs already"):
+        await first.join()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with pytest.raises(ConfigurationError, match="another process has become t1"):
+            await first.until_replaced()
