@@ -64,7 +64,7 @@ async def test_metrics_are_prometheus_text(ask: Asking) -> None:
         ("GET", "/v1/daemon?what=tls_certificate", 501),
         ("GET", "/v1/daemon?what=nonsense", 400),
         ("GET", "/v1/daemon", 400),
-        ("GET", "/v1/cluster?what=getxstats", 501),
+        ("GET", "/v1/cluster?what=getxstats", 400),
         ("PUT", "/v1/cluster", 400),
         ("PUT", "/v1/cluster/attach", 501),
         ("PUT", "/v1/cluster/proxy/p1", 501),

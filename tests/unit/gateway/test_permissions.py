@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fastapi.routing import APIRoute
 
@@ -99,3 +101,9 @@ async def test_a_principal_without_the_permission_gets_403(
 async def test_a_principal_with_the_permission_is_let_through(ask_as: dict[str, Asking]) -> None:
     assert (await ask_as["reader"]("GET", "/v1/objects/b/o")).status == 404
     assert (await ask_as["nobody"]("GET", "/v1/objects/b/o")).status == 403
+
+
+def test_what_is_not_built_is_on_the_page_of_what_is_missing() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "missing.md").read_text()
+    for route in NOT_BUILT:
+        assert not route.action or f"`{route.action}`" in page, route
