@@ -13,7 +13,7 @@ from types import TracebackType
 import lmdb
 import xxhash
 
-from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, StaleEpoch
+from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound
 from shoal_core.objects import Bucket
 from shoal_core.placement import slot_of_hash
 from shoal_store.index import Index, Reading
@@ -21,7 +21,6 @@ from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
 from shoal_store.record import ChunkPlace, Record, decode_record
-from shoal_store.slots import OwnedSlots
 from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
@@ -109,8 +108,7 @@ class Looks:
         view = self._views.get(mountpath_id)
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
-        if not view.has_all:
-            view.check_owner(slot_of_hash(hashed))
+        view.index.check_owner_of_look(view.transaction, slot_of_hash(hashed))
         return key_of(bucket.id, encoded), view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:
@@ -124,21 +122,9 @@ class Looks:
 class _View:
     """One index as it stood at the first look. Values are bytes of their own, no views."""
 
-    __slots__ = ("_owned", "has_all", "index", "reading", "transaction")
+    __slots__ = ("index", "reading", "transaction")
 
     def __init__(self, index: Index) -> None:
         self.index = index
         self.reading: Reading = index.read(buffers=False)
         self.transaction: lmdb.Transaction = self.reading.__enter__()
-        try:
-            self._owned = OwnedSlots.of(self.transaction.get(b"owned", db=index.slots))
-        except BaseException:
-            self.transaction.abort()
-            raise
-        self.has_all = self._owned.all
-
-    def check_owner(self, slot: int) -> None:
-        if not self._owned.holds(slot):
-            raise StaleEpoch(
-                f"slot {slot} is not held here: fetch the cluster map again", epoch=str(self._owned.epoch)
-            )
