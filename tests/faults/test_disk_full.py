@@ -18,6 +18,8 @@ from support.faulty_disk import Fault, Mode
 pytestmark = [pytest.mark.slow, pytest.mark.fault(id="F5"), pytest.mark.timeout(1000)]
 
 SMALL, LARGE = b"small" * 500, b"large" * 40_000
+TRIED_AGAIN = frozenset({"delete", "delete-versioned", "remove-bucket"})
+"""What frees space is tried again at once, and may go through where the disk was full once."""
 FULL = Fault("full", errno.ENOSPC, mode=Mode.ONWARDS, calls=GROWING)
 
 
@@ -28,7 +30,7 @@ def test_a_full_disk_is_told_at_every_write_call_and_nothing_is_lost_or_left(
     tally = all_points(operation, ["full-once", "full"])
     fault_run.count += tally.points
     assert tally.points >= 6
-    assert tally.outcomes["OutOfSpace"] >= 4
+    assert tally.outcomes["OutOfSpace"] >= (1 if operation in TRIED_AGAIN else 4)
 
 
 def test_clients_of_all_doors_hear_of_a_full_disk_read_on_and_write_again_with_space(
