@@ -148,18 +148,20 @@ class Index:
             ) from error
 
     def _open_tables(self, *, create: bool) -> None:
+        # No tables are made where anything was ever written: if damage hid them, it would seem to be empty.
+        is_new = create and not self._transactions()
         if create:
             allocate_lock_file(self._place / "lock.mdb")
             # LMDB syncs its file, never the folder that holds the file's name.
             sync_directory(self._place, "index name")
         # Before any table is made: what another Shoal wrote stays as it is.
-        self._check_format(made=not create)
-        tables = {name: self._environment.open_db(name.encode(), create=create) for name in TABLES}
+        self._check_format(made=not is_new)
+        tables = {name: self._environment.open_db(name.encode(), create=is_new) for name in TABLES}
         self.records, self.versions, self.payloads = tables["records"], tables["versions"], tables["payloads"]
         self.uploads, self.tombstones = tables["uploads"], tables["tombstones"]
         self.slots, self.meta = tables["slots"], tables["meta"]
         self._environment.reader_check()
-        if create:
+        if is_new:
             self._stamp()
             self._check_format(made=True)
 

@@ -164,3 +164,15 @@ def test_looks_under_way_are_seen_before_an_index_is_closed_under_them(index: In
     assert not index._has_looks()
     with index.read():
         assert index._has_looks()
+
+
+def test_tables_that_are_missing_are_not_made_in_an_index_that_was_there(index: Index, path: Path) -> None:
+    """It would seem empty, and whatever its rows named would be orphans."""
+    index.close()
+    environment = lmdb.open(str(path / "index"), max_dbs=len(TABLES))
+    records = environment.open_db(b"records")
+    with environment.begin(write=True) as transaction:
+        transaction.drop(records)
+    environment.close()
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        Index("mp1", path, writable=True)
