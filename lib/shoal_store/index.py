@@ -270,19 +270,18 @@ class Index:
 
     def own(self, owned: OwnedSlots) -> None:
         with self.write() as transaction:
-            # Only what is new, so that a start alone makes no new copy of the index necessary.
-            if transaction.get(b"owned", db=self.slots) != bytes(owned.encoded):
-                transaction.put(b"owned", owned.encoded, db=self.slots)
+            # Also when nothing is new: a start that writes meets a damaged list of free pages before any commit does.
+            transaction.put(b"owned", owned.encoded, db=self.slots)
 
     def bind(self, mountpath_ids: Sequence[str]) -> None:
         """Names are spread over the target's mountpaths by their ids: with another set, objects would be sought in
         the wrong index and seem lost. Raises ConfigurationError for another set than the first."""
         ids = ",".join(sorted(mountpath_ids)).encode()
         with self.write() as transaction:
-            known = bytes(transaction.get(b"mountpaths", b"", db=self.meta))
-            if not known:
+            known = bytes(transaction.get(b"mountpaths", ids, db=self.meta))
+            if known == ids:
                 transaction.put(b"mountpaths", ids, db=self.meta)
-        if known not in (b"", ids):
+        if known != ids:
             raise ConfigurationError(
                 f"{self.path} was used with the mountpaths {known.decode()} and is opened with {ids.decode()}: "
                 "start the target with the first ones, since objects do not move between mountpaths yet"

@@ -134,13 +134,6 @@ async def test_the_only_mountpath_has_the_copy_of_its_own_index(tmp_path: Path) 
     assert copy.folder.parent == tmp_path / "mp1" / "copies"
 
 
-async def test_a_restart_alone_changes_no_index(tmp_path: Path) -> None:
-    async with running_engine(tmp_path) as engine:
-        before = engine.indexes["mp1"].last_transaction()
-    async with running_engine(tmp_path) as engine:
-        assert engine.indexes["mp1"].last_transaction() == before
-
-
 @pytest.fixture
 def other_disk(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "other"
