@@ -38,6 +38,8 @@ class Look(msgspec.Struct):
     wrong: list[str] = []
     """What must never be: bytes of nobody, errors that no table knows."""
     refused: int = 0
+    unwritten: int = 0
+    """Writes refused: by a damaged list of free pages too, which neither fsck nor scrub reads yet."""
     hidden: int = 0
     """Objects that seem not to be there."""
     damages: int = 0
@@ -107,7 +109,7 @@ async def write(engine: Engine, name: str, look: Look) -> None:
             look.wrong.append(f"{name} was acknowledged and reads otherwise")
         await engine.store.delete(BUCKET, name)
     except ShoalError as error:
-        look.refused += 1
+        look.unwritten += 1
         note_untyped(look, error)
     except Exception as error:
         look.wrong.append(f"write: {type(error).__name__}: {error}")
