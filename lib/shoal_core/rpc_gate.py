@@ -35,6 +35,7 @@ from shoal_core.errors import (
     Unavailable,
 )
 from shoal_core.load import Load, Places
+from shoal_core.rpc_waits import to_its_end
 from shoal_core.telemetry import accepted_request_id, get_logger, request_id
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ async def write_all(produced: Any, context: Context) -> None:
 async def write(message: Any, context: Context) -> None:
     try:
         async with asyncio.timeout(WRITE_SECONDS_MAX) as deadline:
-            await context.write(message)
+            await to_its_end(context.write(message))
     except TimeoutError as error:
         if not deadline.expired():
             raise

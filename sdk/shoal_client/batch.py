@@ -20,6 +20,7 @@ from shoal_core.error_table import from_status
 from shoal_core.errors import DataCorrupt, DeadlineExceeded, ShoalError
 from shoal_core.objects import Bucket, BucketReference
 from shoal_core.rpc import stream_metadata, translate_errors
+from shoal_core.rpc_waits import to_its_end
 
 IDLE_SECONDS_MAX = 60.0
 CALL_ITEMS_MAX = 4000
@@ -133,7 +134,7 @@ class OwnerStream:
         with translate_errors(self._peer):
             try:
                 async with asyncio.timeout(self._idle_seconds):
-                    message = await call.read()
+                    message = await to_its_end(call.read())
             except TimeoutError as error:
                 raise DeadlineExceeded(
                     f"{self._peer} sent nothing for {self._idle_seconds:g} seconds"

@@ -45,6 +45,7 @@ from shoal_core.objects import (
     RangeRequest,
 )
 from shoal_core.rpc import stream_metadata, translate_errors
+from shoal_core.rpc_waits import to_its_end
 
 IDLE_SECONDS_MAX = 60.0
 """How long one message of a stream may take; a commit waits for a disk to sync."""
@@ -287,7 +288,7 @@ async def next_message(download: Download, *, peer: str, idle_seconds: float) ->
     with translate_errors(peer):
         try:
             async with asyncio.timeout(idle_seconds):
-                message = await download.read()
+                message = await to_its_end(download.read())
         except TimeoutError as error:
             raise DeadlineExceeded(f"{peer} sent nothing for {idle_seconds:g} seconds", peer=peer) from error
     return message if isinstance(message, GetObjectResponse) else None

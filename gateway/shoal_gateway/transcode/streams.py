@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from shoal_core.errors import DeadlineExceeded
 from shoal_core.rpc import stream_metadata, translate_errors
+from shoal_core.rpc_waits import look_at
 from shoal_gateway.exchange import Exchange
 from shoal_gateway.parts import ProxyChannel
 from shoal_gateway.transcode.answers import JSON, as_json, media_type_of
@@ -103,5 +104,6 @@ async def next_message(
         with translate_errors(peer):
             message = reading.result()
     finally:
-        reading.cancel()
+        # Never cancelled: it ends with the stream.
+        reading.add_done_callback(look_at)
     return message if isinstance(message, Message) else None
