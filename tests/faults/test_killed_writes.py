@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from model.agreement import digest
-from model.cluster_subject import by_target, patiently
+from model.cluster_subject import by_target, in_time, patiently
 from model.doors import Door, GrpcDoor, Missing, RestDoor, S3Door
 from shoal_store.fsck import verify
 from support.cluster import Cluster
@@ -71,7 +71,7 @@ class Known:
             }
             for door in (RestDoor, S3Door, GrpcDoor):
                 opened = door(self.cluster, bucket)
-                assert opened.sizes() == expected | {"source": len(self.source)}
+                assert in_time(opened.sizes) == expected | {"source": len(self.source)}
                 opened.close()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from model.agreement import digest
@@ -22,6 +23,8 @@ from shoal_store.fsck import verify
 from support.cluster import Cluster
 
 MIB = 1 << 20
+T = TypeVar("T")
+
 PATIENCE_SECONDS = 20.0
 
 
@@ -137,10 +140,15 @@ class ClusterSubject:
 
 
 def patiently(door: Door, name: str) -> Found:
+    return in_time(lambda: door.get(quote(name, safe="/")))
+
+
+def in_time(ask: Callable[[], T]) -> T:
+    """Asks again while processes come back."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return door.get(quote(name, safe="/"))
+            return ask()
         except Unanswered:
             assert time.monotonic() < deadline
             time.sleep(0.1)
