@@ -25,8 +25,13 @@ class NumberRange:
     step: int
     width: int
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """As `len`, which Python refuses to give for more than 2^63."""
         return (self.last - self.first) // self.step + 1
+
+    def __len__(self) -> int:
+        return self.count
 
     def __iter__(self) -> Iterator[str]:
         return (f"{number:0{self.width}}" for number in range(self.first, self.last + 1, self.step))
@@ -53,13 +58,12 @@ class NameTemplate:
                 f"template {template[:200]!r} has braces that are no range: write {{first..last}} or "
                 "{first..last..step} with decimal numbers"
             )
-        made = NameTemplate(tuple(texts), tuple(ranges))
-        if len(ranges) > RANGES_MAX or len(made) > NAMES_MAX:
+        if len(ranges) > RANGES_MAX or math.prod(each.count for each in ranges) > NAMES_MAX:
             raise InvalidArgument(f"template {template[:200]!r} stands for more than {NAMES_MAX} names")
-        return made
+        return NameTemplate(tuple(texts), tuple(ranges))
 
     def __len__(self) -> int:
-        return math.prod(len(each) for each in self.ranges)
+        return math.prod(each.count for each in self.ranges)
 
     def __iter__(self) -> Iterator[str]:
         """In the order in which the last range runs fastest."""

@@ -25,7 +25,18 @@ def test_names_are_those_of_bash(template: str) -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["{", "a}", "{a..b}", "{3..1}", "{0..9..0}", "{}", "{1..2", f"{{0..{NAMES_MAX}}}", "{0..1}" * 17],
+    [
+        "{",
+        "a}",
+        "{a..b}",
+        "{3..1}",
+        "{0..9..0}",
+        "{}",
+        "{1..2",
+        f"{{0..{NAMES_MAX}}}",
+        "{0..1}" * 17,
+        "{0..12345}" * 5,
+    ],
 )
 def test_what_is_no_range_is_refused(template: str) -> None:
     with pytest.raises(InvalidArgument):
