@@ -38,6 +38,7 @@ def test_a_file_comes_back(bucket: Bucket, tmp_path: Path) -> None:
         ("bytes=3145728-", b"tail"),
         ("bytes=-6", BODY[-6:]),
     ],
+    ids=["first", "across-a-border", "open", "last"],
 )
 def test_ranges_are_exact(bucket: Bucket, byte_range: str, expected: bytes) -> None:
     bucket.object("o").get_writer().put_content(BODY)
