@@ -8,8 +8,9 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import xxhash
@@ -20,6 +21,7 @@ from shoal_core.placement import name_hash
 from shoal_store.disk_faults import DiskFaults
 from shoal_store.durability import storage_error
 from shoal_store.mountpath_states import MountpathState, StateBoard
+from shoal_store.spread_folders import spread_folders
 
 SETTLE_SECONDS = 2.0
 LOCK = "lock"
@@ -128,6 +130,7 @@ class TemporaryFolder:
         self._mountpaths = mountpaths
         self._making = threading.Lock()
         self._folders: dict[str, Path] = {}
+        self._spread: dict[str, Iterator[Path]] = {}
         self._locks: dict[str, int] = {}
         for folder in mountpaths.available():
             self._make(folder)
@@ -141,6 +144,11 @@ class TemporaryFolder:
             except OSError as error:
                 raise storage_error(error, f"cannot write to mountpath {mountpath_id}") from error
         return self._folders[mountpath_id]
+
+    def path_of_file(self, mountpath_id: str) -> Path:
+        """A folder for one new file. Raises as `path`."""
+        self.path(mountpath_id)
+        return next(self._spread[mountpath_id])
 
     def lock(self, mountpath_id: str) -> int:
         """The open lock of the folder there, which `WritesInFlight` writes to. Raises as `path`."""
@@ -156,6 +164,7 @@ class TemporaryFolder:
             lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             self._locks[folder.id] = lock
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self._spread[folder.id] = cycle(spread_folders(path))
             self._folders[folder.id] = path
 
     def close(self) -> None:

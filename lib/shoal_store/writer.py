@@ -243,7 +243,7 @@ class BodyFiles:
             folder = self._mountpaths.next_for_chunk()
             with self._mountpaths.faults.watching(folder.id):
                 self._chunk = ChunkWriter(
-                    folder, self._temporary.path(folder.id), position=self._size, synced=self._synced
+                    folder, self._temporary.path_of_file(folder.id), position=self._size, synced=self._synced
                 )
         return self._chunk
 
@@ -282,7 +282,7 @@ def put_manifest(
         record = msgspec.structs.replace(record, modified_ns=time.time_ns())
     first = record.chunks[0]
     path = manifest_path(chunk_path(mountpaths.path(first.mountpath), first.file_id))
-    unfinished = temporary.path(first.mountpath) / f"{path.name}.{secrets.token_hex(8)}"
+    unfinished = temporary.path_of_file(first.mountpath) / f"{path.name}.{secrets.token_hex(8)}"
     key = key_of(bucket.id, encode_name(name))
     if is_hashed(key):
         record = record.named(name)

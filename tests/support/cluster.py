@@ -120,7 +120,7 @@ class Cluster:
     def leftovers(self) -> list[Path]:
         """Unfinished writes under `tmp/<process>/`, and folders of processes that are gone."""
         folders = [folder for path in self.mountpaths() for folder in (path / "tmp").glob("*")]
-        files = [path for folder in folders for path in folder.rglob("*") if path.name != "lock"]
+        files = [path for folder in folders for path in folder.rglob("*") if is_unfinished(path)]
         return files + [folder for folder in folders if not is_alive(int(folder.name.split("-")[0]))]
 
     def chunk_files(self) -> set[Path]:
@@ -249,6 +249,11 @@ class Cluster:
             return False
         current = all(self._killed.get(child.name) != child.pid for child in state.children)
         return current and all(child.phase is Phase.READY for child in state.children) and self.answers_http()
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether this is what a write left in its process's folder; a file may go while we look."""
+    return path.is_file() and path.name != "lock"
 
 
 def is_alive(pid: int) -> bool:

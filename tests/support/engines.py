@@ -166,8 +166,8 @@ def stored(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    for pattern in ("mp*/data/*/*", "mp*/tmp/*/*"):
-        yield from folder.glob(pattern)
+    for pattern in ("mp*/data/*/*", "mp*/tmp/*/*", "mp*/tmp/*/*/*"):
+        yield from (path for path in folder.glob(pattern) if not path.is_dir())
 
 
 def damage_record(engine: Engine, key: bytes, where: int = -1) -> None:

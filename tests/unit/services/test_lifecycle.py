@@ -153,7 +153,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("mp*/tmp/*/*") if path.name != "lock"]
+    return [path for path in folder.glob("mp*/tmp/*/**/*") if path.is_file() and path.name != "lock"]
 
 
 def test_a_stop_is_clean_and_takes_the_member_out_of_the_living(own_nodes: Nodes) -> None:
