@@ -1,8 +1,10 @@
 """The long-lived stream on which this gateway hands records to a target of its host, which alone commits.
 
-A commit leaves at once when no other is unanswered. While one is, new commits gather, and leave together when an answer
-comes: the target is busy anyway, and a message costs more than a record. So many writers cost few messages, and the
-target commits their records in few rounds.
+The stream is a gRPC call, which says whether the target is there, and beside it a Unix socket with frames
+(`shoal_core.frames`), by which commits leave as they come.
+
+By the gRPC call itself, where there is no such socket, a commit leaves at once when no other is unanswered. While one
+is, new commits gather, and leave together when an answer comes: such a message costs more than a record.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import itertools
 import random
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
@@ -21,6 +25,7 @@ from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResponse,
 from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceStub
 from shoal_core.error_table import from_status
 from shoal_core.errors import DeadlineExceeded, OwnerUnreachable, ShoalError
+from shoal_core.frames import Frames
 from shoal_core.load import Limit
 from shoal_core.objects import ObjectInfo
 from shoal_core.rpc import stream_metadata, translate_errors
@@ -59,9 +64,14 @@ class CommitStream:
     """Implements the store's `Committer`. `connected` says that the target process is there, so that its
     disks may be read (docs/decisions/0005)."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, target: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, target: str, socket: Path | None = None) -> None:
+        """`socket` is the quick way, which a target of an older version has not."""
         self._stub = ChunkServiceStub(channel)
         self._target = target
+        self._socket = socket
+        self._frames: Frames | None = None
+        """The quick way, while there is one."""
+        self._leaving = False
         self._limit = Limit("writes-pending", PENDING_MAX)
         self._sequences = itertools.count(1)
         self._pending: dict[int, Pending] = {}
@@ -118,11 +128,24 @@ class CommitStream:
         self._unsent.append(pending)
         if self._expiry is None:
             self._expiry = loop.call_at(now + EXPIRY_SECONDS, self._expire)
-        if not self._unanswered:
+        if self._frames is not None:
+            self._leave_soon(loop)
+        elif not self._unanswered:
             self._wake.set()
         elif self._hold is None:
             self._hold = loop.call_at(now + HOLD_SECONDS_MAX, self._wake.set)
         return answer
+
+    def _leave_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """With all others that come in this turn of the loop."""
+        if not self._leaving:
+            self._leaving = True
+            loop.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = False
+        while self._frames is not None and (entries := self._next_entries()):
+            self._frames.send(CommitRequest(entries=entries).SerializeToString())
 
     def _require_room(self) -> None:
         if len(self._pending) >= PENDING_MAX:
@@ -174,9 +197,12 @@ class CommitStream:
             except TimeoutError:
                 stream.cancel()
                 return
+            self._frames = await self._opened()
             self.connected.set()
             self._tried.set()
             get_logger().info("commit-stream-connected", target=self._target)
+            if self._frames is not None:
+                return await self._serve_frames(stream, self._frames)
             writing = asyncio.create_task(self._write_all(stream))
             try:
                 await self._read_all(stream)
@@ -184,6 +210,36 @@ class CommitStream:
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
                 stream.cancel()
+
+    async def _opened(self) -> Frames | None:
+        if self._socket is None:
+            return None
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                _, frames = await loop.create_unix_connection(lambda: Frames(self._take), str(self._socket))
+            return frames
+        return None
+
+    async def _serve_frames(self, stream: Stream, frames: Frames) -> None:
+        """Until either connection ends. The gRPC call says nothing, and notices a process that stands still."""
+        reading = asyncio.ensure_future(stream.read())
+        ends: list[asyncio.Future[Any]] = [frames.ended, reading]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not frames.ended.done() and await stream.code() is grpc.StatusCode.OK:
+                # It stops, and answers what it has received.
+                await asyncio.wait([frames.ended], timeout=COMMIT_SECONDS_MAX)
+        finally:
+            frames.transport.abort()
+            stream.cancel()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        raise OwnerUnreachable(f"target {self._target} ended the commit stream", peer=self._target)
+
+    def _take(self, frame: bytes) -> None:
+        for result in CommitResponse.FromString(frame).results:
+            self._answer(result)
 
     async def _write_all(self, stream: Stream) -> None:
         while True:
@@ -234,6 +290,7 @@ class CommitStream:
     def _disconnect(self) -> None:
         """Nothing more will be answered: what was sent may have been committed, the rest was not."""
         self.connected.clear()
+        self._frames = None
         for pending in self._pending.values():
             if not pending.answer.done():
                 pending.answer.set_exception(self._lost(pending))

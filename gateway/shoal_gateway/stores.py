@@ -13,6 +13,7 @@ import grpc.aio
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.cluster_map import Member
 from shoal_core.errors import ConfigurationError, StaleEpoch, Unavailable
+from shoal_core.frames import commit_socket_of
 from shoal_core.freshness import Freshness
 from shoal_core.multipart import Completion, MultipartStore, PartInfo, UploadInfo, UploadPage, UploadQuery
 from shoal_core.objects import (
@@ -95,7 +96,9 @@ class MemberStores:
         known = self._local.get(member.id)
         if known is not None and known.takes_over(member):
             return known
-        stream = CommitStream(self._channels.get(f"unix:{member.unix_socket}"), target=member.id)
+        channel = self._channels.get(f"unix:{member.unix_socket}")
+        frames = commit_socket_of(Path(member.unix_socket))
+        stream = CommitStream(channel, target=member.id, socket=frames)
         store = SameHostStore(
             member,
             stream,

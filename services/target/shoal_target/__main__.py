@@ -11,6 +11,7 @@ from typing import Any
 from shoal_core.certificates import NodeIdentity, TlsFiles
 from shoal_core.cluster_map import Member, MemberRole, Mountpath
 from shoal_core.descriptors import descriptor_socket_of
+from shoal_core.frames import commit_socket_of
 from shoal_core.host import host_id
 from shoal_core.jobs import CLEANUP, PURGE_BUCKET, RECHUNK, SCRUB, SUMMARY
 from shoal_core.load import Load
@@ -29,6 +30,7 @@ from shoal_store.mountpaths import MountpathFolder
 from shoal_target.archive_job import archive_with
 from shoal_target.authority import WriteAuthority
 from shoal_target.cleanup import Cleanup
+from shoal_target.commit_socket import commit_socket
 from shoal_target.config import TargetConfiguration
 from shoal_target.descriptor_socket import DescriptorSocket
 from shoal_target.disks import capacity_bytes, capacity_weight, opened, take_mountpaths
@@ -93,8 +95,7 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         )
         objects = object_service(engine, node.buckets, ownership, load=load)
         commits = chunk_service(engine, node=config.id, stopping=servers.stopping)
-        socket = f"unix:{config.unix_socket}"
-        servers.listen(Listener.LOCAL_SOCKET, socket, [objects, commits])
+        servers.listen(Listener.LOCAL_SOCKET, f"unix:{config.unix_socket}", [objects, commits])
         public = servers.listen(Listener.PUBLIC, config.public_address, [objects])
         status = node_service(lambda: ownership.state, EngineDisks(engine), engine.counters)
         internal = servers.listen(Listener.INTERNAL, config.internal_address, [objects, status])
@@ -103,14 +104,15 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         authority.membership = membership = await stack.enter_async_context(member)
         await ownership.wait_until_placed()
         stack.push_async_callback(servers.stop)
+        rows, descriptors = commit_socket_of(config.unix_socket), descriptor_socket_of(config.unix_socket)
+        await stack.enter_async_context(commit_socket(rows, engine, node=config.id))
         await servers.start()
 
         others = Others(node.view, channels, engine)
         cluster = Cluster(node.etcd, node.view, node.buckets, others.store, engine)
         cleanup = Cleanup(engine, load.pace(config.scrub_rows_per_second), config.cleanup_age_seconds)
         jobs = JobRunner(node.etcd, config.id, works_of(config, cluster, others, cleanup, load=load))
-        place = descriptor_socket_of(config.unix_socket)
-        files = DescriptorSocket(place, engine, node.buckets, ready=ownership.wait_until_fresh)
+        files = DescriptorSocket(descriptors, engine, node.buckets, ready=ownership.wait_until_fresh)
         work = (ownership.follow(), node.report(membership), jobs.run(), engine.sweep(), files.serve())
         upkeep = upkeep_of(config, engine, cleanup, load=load)
         await stack.enter_async_context(background(*work, *upkeep, membership.until_replaced()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -54,10 +54,8 @@ class CommitStream:
     """What one gateway process sent and has still to be answered."""
 
     def __init__(self, taker: CommitTaker, *, node: str) -> None:
-        self._taker = taker
-        self._node = node
+        self._commits = OpenCommits(taker, self._add, node=node)
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
-        self._open = 0
         self._answers: list[chunk_pb2.CommitResult] = []
         self._wake = asyncio.Event()
         self._ended = False
@@ -71,7 +69,7 @@ class CommitStream:
                     )
                 for entry in request.entries:
                     await self._room.acquire()
-                    self._start(entry)
+                    self._commits.start(entry)
         finally:
             self._ended = True
             self._wake.set()
@@ -79,16 +77,33 @@ class CommitStream:
     async def results(self) -> list[chunk_pb2.CommitResult]:
         """Everything answered since the last call, up to ENTRIES_MAX; empty when there will be no more."""
         while not self._answers:
-            if self._ended and not self._open:
+            if self._ended and not self._commits.open:
                 return []
             self._wake.clear()
             await self._wake.wait()
         batch, self._answers = self._answers[:ENTRIES_MAX], self._answers[ENTRIES_MAX:]
         return batch
 
-    def _start(self, entry: chunk_pb2.CommitEntry) -> None:
-        # Not stopped with the stream: what was received is committed whether or not anybody hears of it.
-        self._open += 1
+    def _add(self, result: chunk_pb2.CommitResult) -> None:
+        self._answers.append(result)
+        self._room.release()
+        self._wake.set()
+
+
+class OpenCommits:
+    """Commits that were received on one connection, and their answers as they become known."""
+
+    def __init__(
+        self, taker: CommitTaker, on_result: Callable[[chunk_pb2.CommitResult], None], *, node: str
+    ) -> None:
+        self._taker = taker
+        self._on_result = on_result
+        self._node = node
+        self.open = 0
+
+    def start(self, entry: chunk_pb2.CommitEntry) -> None:
+        # Not stopped with the connection: what was received is committed whether or not anybody hears of it.
+        self.open += 1
         answer = partial(self._answer, entry.sequence)
         try:
             self._taker.submit(decoded(entry), answer)
@@ -100,10 +115,8 @@ class CommitStream:
             result = chunk_pb2.CommitResult(sequence=sequence, error=self._worded(outcome))
         else:
             result = chunk_pb2.CommitResult(sequence=sequence, info=encode_info(outcome))
-        self._answers.append(result)
-        self._open -= 1
-        self._room.release()
-        self._wake.set()
+        self.open -= 1
+        self._on_result(result)
 
     def _worded(self, error: Exception) -> status_pb2.Status:
         if not isinstance(error, ShoalError):
