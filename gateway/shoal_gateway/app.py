@@ -24,7 +24,9 @@ from shoal_gateway.easy_urls import long_path
 from shoal_gateway.exchange import ClientGone, Exchange, Headers
 from shoal_gateway.failures import failure_of
 from shoal_gateway.guard import LocalGuard
+from shoal_gateway.lane.gathering import BodyMemory
 from shoal_gateway.lane.lane import FastLane
+from shoal_gateway.lane.requests import BODY_BYTES_MAX
 from shoal_gateway.metrics import IN_FLIGHT, LaneTally, count
 from shoal_gateway.parts import Parts
 from shoal_gateway.redirecting import Redirecting, take_query
@@ -83,6 +85,7 @@ class GatewayApplication:
         keys = keys or AccessKeys()
         self.lane = FastLane(parts, guard, keys=keys, region=region)
         self.lane_tally = LaneTally()
+        self.body_memory = BodyMemory(BODY_BYTES_MAX)
         self.s3 = S3Face(parts, keys=keys, region=region)
         self.json = JsonFace(parts.proxy, load=parts.load)
         self.rest = rest_application(parts, archives)
@@ -172,12 +175,17 @@ class GatewayApplication:
         """Whether one more small request may be served."""
         return self.places.has_room
 
-    def enter(self) -> None:
+    def has_room_for(self, bytes_held: int) -> bool:
+        """Whether one that holds so much memory may."""
+        return self.places.has_room_for(bytes_held)
+
+    def enter(self, bytes_held: int = 0) -> None:
         self.places.taken += 1
+        self.places.bytes_taken += bytes_held
         IN_FLIGHT.inc()
 
-    def leave(self) -> None:
-        self.places.taken -= 1
+    def leave(self, bytes_held: int = 0) -> None:
+        self.places.give_back(bytes_held)
         IN_FLIGHT.dec()
 
     async def _fail(self, error: Exception, scope: Scope, exchange: Exchange, surface: str) -> None:

@@ -191,6 +191,10 @@ class Places:
         """For one more that holds next to nothing."""
         return self.taken < self.limit.most and not self._load.is_short_of_memory
 
+    def has_room_for(self, bytes_held: int) -> bool:
+        """For one more that holds so much."""
+        return self.has_room and self.bytes_taken + bytes_held <= self.bytes_limit.most
+
     def take(self, bytes_held: int = 0, *, what: str) -> None:
         """`give_back` must follow. Raises TooBusy, in which `what` names those that are served, where they are."""
         if self.taken >= self.limit.most:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import crc32c
 import xxhash
@@ -12,9 +12,11 @@ import xxhash
 from shoal_core.errors import ChecksumMismatch, InvalidArgument
 from shoal_core.objects import Bucket, Checksum, PutRequest
 
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
 
 class Hash(Protocol):
-    def update(self, data: bytes | bytearray, /) -> object: ...
+    def update(self, data: Bytes, /) -> object: ...
     def hexdigest(self) -> str: ...
 
 
@@ -58,11 +60,11 @@ class ContentHashes:
         self.are_slow = not SLOW.isdisjoint(wanted)
         """Then they are worth a thread of their own."""
 
-    def update(self, data: bytes | bytearray) -> None:
+    def update(self, data: Bytes) -> None:
         for hash in self._distinct:
             hash.update(data)
 
-    def update_all(self, pieces: Iterable[bytes | bytearray]) -> None:
+    def update_all(self, pieces: Iterable[Bytes]) -> None:
         for piece in pieces:
             self.update(piece)
 

@@ -20,6 +20,7 @@ from shoal_core.objects import (
 from shoal_store import conditions
 from shoal_store.commit import Annotation, Commit, conditions_of
 from shoal_store.copying import CannotLink, unplaced
+from shoal_store.hashing import Bytes
 from shoal_store.keys import encode_name
 from shoal_store.local_uploads import LocalUploads
 from shoal_store.reader import ATTEMPTS_LEFT, StoreReader
@@ -41,6 +42,12 @@ class LocalObjectStore(LocalUploads):
         """As `put`, of a body that is here and small enough for the index. Under way when this returns."""
         encode_name(request.name)
         return self._committer.commit(self._put_commit(bucket, request, inline(bucket, request, payload)))
+
+    async def put_whole(self, bucket: Bucket, request: PutRequest, body: Bytes) -> ObjectInfo:
+        """As `put`, of a body that is here, and larger than `put_inline` takes."""
+        encode_name(request.name)
+        written = await in_thread(self._writer.write_whole, bucket, request, body)
+        return await commit_written(self._committer, self._put_commit(bucket, request, written), written)
 
     def _put_commit(self, bucket: Bucket, request: PutRequest | CopyRequest, written: Written) -> Commit:
         return Commit(

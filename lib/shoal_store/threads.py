@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -17,7 +18,15 @@ T = TypeVar("T")
 
 async def in_thread(function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
     """As `asyncio.to_thread`, but nothing runs any more when this returns or raises, be it CancelledError."""
-    return await ended(asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named)))
+    return await ended(begun(function, *arguments, **named))
+
+
+def begun(function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> asyncio.Future[T]:
+    """The call, under way in a thread. As `asyncio.to_thread`, without a task for each call."""
+    context = copy_context()
+    return asyncio.get_running_loop().run_in_executor(
+        None, lambda: context.run(function, *arguments, **named)
+    )
 
 
 async def ended(work: asyncio.Future[T]) -> T:
@@ -40,7 +49,7 @@ class ThreadBeside:
     async def run(self, function: Callable[P, None], /, *arguments: P.args, **named: P.kwargs) -> None:
         """Begins the call when the one before has ended. Raises what that one raised."""
         await self.ended()
-        self._work = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
+        self._work = begun(function, *arguments, **named)
 
     async def ended(self) -> None:
         """Raises what the call raised, once."""

@@ -18,7 +18,7 @@ from shoal_core.objects import CHUNK_BYTES_DEFAULT, CHUNKS_MAX, Bucket, BucketPr
 from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
 from shoal_store.copying import link_chunks
-from shoal_store.hashing import ContentHashes, etag_kind
+from shoal_store.hashing import Bytes, ContentHashes, etag_kind
 from shoal_store.in_flight import WritesInFlight
 from shoal_store.keys import encode_name, is_hashed, key_of
 from shoal_store.manifest import has_manifest, manifest_path, write_manifest
@@ -111,6 +111,20 @@ class BodyWriter:
             await in_thread(files.abort)
             raise
 
+    def write_whole(self, bucket: Bucket, request: PutRequest, body: Bytes) -> Written:
+        """As `write`, of a body that is here and too large for the index: all in one go. Blocks."""
+        self._mountpaths.require_name(bucket.id, encode_name(request.name))
+        hashes = ContentHashes(
+            bucket.properties.checksum_type, request.checksums, etag=etag_kind(bucket, request)
+        )
+        chunk_bytes = chunk_bytes_of(bucket.properties, len(body))
+        files = self.files(bucket, request, hashes, chunk_bytes=chunk_bytes)
+        try:
+            return files.finish((body,))
+        except BaseException:
+            files.abort()
+            raise
+
     def files(
         self,
         bucket: Bucket,
@@ -199,7 +213,7 @@ class BodyFiles:
         self._places: list[ChunkPlace] = []
         self._finished: list[Path] = []
 
-    def write(self, pieces: Sequence[bytes | bytearray], *, hashed: bool = False) -> None:
+    def write(self, pieces: Sequence[Bytes], *, hashed: bool = False) -> None:
         """`hashed`: another thread adds the pieces to the checksums of the whole."""
         for piece in pieces:
             if not hashed:
@@ -217,7 +231,7 @@ class BodyFiles:
             if view:
                 self._finish_chunk("", "", "", {})
 
-    def finish(self, rest: Sequence[bytes | bytearray]) -> Written:
+    def finish(self, rest: Sequence[Bytes]) -> Written:
         """Raises ChecksumMismatch before anything has its final name, when there is one chunk."""
         self.write(rest)
         self._hashes.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 
 from shoal_core.errors import ObjectNotFound, ShoalError, StaleEpoch, Unavailable
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectInfo
+from shoal_gateway.lane import gathering
 from shoal_gateway.parts import Parts
 from shoal_store.commit import Commit
 from shoal_store.engine import Engine
@@ -146,3 +148,69 @@ async def test_a_server_that_stops_answers_the_write_first(gated: Gated) -> None
         gated.committer.gate.set()
         assert (await outcome(reader, is_head=False)).status == OK
         assert await reader.read() == b""
+
+
+LONG = random.Random(5).randbytes(300_000)
+
+
+async def test_a_body_that_comes_in_packets_takes_the_lane_with_what_comes_behind_it(gated: Gated) -> None:
+    gated.committer.gate.set()
+    data = put_of("a", LONG) + GET_A
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        for start in range(0, len(data), 70_000):
+            writer.write(data[start : start + 70_000])
+            await asyncio.sleep(0)
+        answers = [await outcome(reader, is_head=False) for _ in range(2)]
+        assert [answer.status for answer in answers] == [OK, OK]
+        assert answers[1].body == LONG
+        assert fast.lane.taken >= 1
+        assert not fast.application.places.bytes_taken
+
+
+async def test_a_body_that_takes_its_time_is_left_to_the_ordinary_path(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "SECONDS_MAX", 0.0)
+    gated.committer.gate.set()
+    data = put_of("a", LONG)
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(data[:100_000])
+        await asyncio.sleep(0.1)
+        writer.write(data[100_000:])
+        assert (await outcome(reader, is_head=False)).status == OK
+        assert fast.lane.taken == 0
+    assert await get(gated.engine, "a", bucket=gated.bucket) == LONG
+
+
+async def test_a_client_that_vanishes_in_the_middle_of_a_body_leaves_its_place(gated: Gated) -> None:
+    async with door(gated.parts, requests_max=1) as fast:
+        async with connection(fast) as (_, writer):
+            writer.write(put_of("a", LONG)[:100_000])
+            await eventually(lambda: fast.application.places.taken == 1)
+        await eventually(lambda: fast.application.places.taken == 0)
+        assert not fast.application.places.bytes_taken
+    assert gated.committer.taken == 0
+
+
+async def test_a_long_write_that_failed_without_a_trace_is_repeated_by_the_ordinary_path(
+    gated: Gated,
+) -> None:
+    gated.committer.gate.set()
+    gated.committer.errors.append(StaleEpoch("the map has changed"))
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(put_of("a", LONG))
+        assert (await outcome(reader, is_head=False)).status == OK
+        assert (gated.committer.taken, fast.lane.taken) == (2, 1)
+        assert await get(gated.engine, "a", bucket=gated.bucket) == LONG
+
+
+async def test_a_server_that_stops_in_the_middle_of_a_body_takes_the_rest_of_it(gated: Gated) -> None:
+    gated.committer.gate.set()
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(put_of("a", LONG)[:100_000])
+        await eventually(lambda: fast.application.places.taken == 1)
+        fast.server.stop()
+        await asyncio.sleep(0.1)
+        writer.write(put_of("a", LONG)[100_000:])
+        assert (await outcome(reader, is_head=False)).status == OK
+    assert await get(gated.engine, "a", bucket=gated.bucket) == LONG

@@ -17,6 +17,7 @@ from shoal_gateway.control import Proxies
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.http_server import HttpServer, listening_socket
 from shoal_gateway.lane.lane import FastLane, Headers, LaneAnswer, LanePut
+from shoal_gateway.lane.requests import LaneRequest
 from shoal_gateway.parts import Parts
 from shoal_store.local import LocalObjectStore
 from support.lane_requests import Signed
@@ -43,8 +44,8 @@ class CountingLane(FastLane):
         self.taken += answer is not None
         return answer
 
-    def put(self, data: bytes, *, peer: str) -> LanePut | None:
-        begun = super().put(data, peer=peer)
+    def put(self, request: LaneRequest) -> LanePut | None:
+        begun = super().put(request)
         self.taken += begun is not None
         return begun
 
@@ -65,6 +66,7 @@ class Door:
     port: int
     lane: CountingLane
     server: HttpServer
+    application: GatewayApplication
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(default=None)
 
     async def ask(self, requests: Sequence[Signed], cuts: Sequence[int]) -> list[Outcome]:
@@ -152,7 +154,7 @@ async def door(
     server = HttpServer(application, listener, on_started=started.set, fast_lane=fast_lane)
     running = asyncio.create_task(server.run_until_stopped())
     await started.wait()
-    found = Door(port, lane, server)
+    found = Door(port, lane, server, application)
     try:
         yield found
     finally:

@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from support.lane_requests import Generator, Signed, header_signed, presigned
 
-SIZES = (0, 1, 100, 4096, 16_383, 16_384, 16_385, 20_000)
-"""In bytes, about the largest body that takes the lane."""
+SIZES = (0, 1, 100, 4096, 16_383, 16_384, 16_385, 20_000, 70_000)
+LARGE_SIZES = (300_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
+"""In bytes, about the largest that the index holds, and the largest that take the lane."""
 TYPES = ("text/plain", "application/json", 'image/x; a="b"', "a/b\u00ff", "")
 
 
@@ -55,7 +56,7 @@ class PutGenerator(Generator):
         is_rest = chosen.random() < 0.4
         prefix = "/v1/objects" if is_rest else chosen.choice(["", "/s3"])
         path = f"{prefix}/{self._bucket}/{quote(chosen.choice(self._names), safe='/-_.~')}"
-        body = chosen.randbytes(chosen.choice(SIZES))
+        body = chosen.randbytes(chosen.choice(LARGE_SIZES if chosen.random() < 0.02 else SIZES))
         request = Signed("PUT", path, body=body)
         request.headers.append(("Content-Length", str(len(body))))
         if chosen.random() < 0.3:

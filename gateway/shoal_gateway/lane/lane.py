@@ -22,7 +22,14 @@ from shoal_core.telemetry import new_request_id
 from shoal_gateway.call import decode_once
 from shoal_gateway.guard import LocalGuard
 from shoal_gateway.lane.heads import PlainHeads
-from shoal_gateway.lane.requests import KNOWN_HEADERS, LaneRequest, parse_head, parse_put, plain_range
+from shoal_gateway.lane.requests import (
+    HASHED_BYTES_MAX,
+    KNOWN_HEADERS,
+    LaneRequest,
+    parse_head,
+    parse_put,
+    plain_range,
+)
 from shoal_gateway.lane.signature import LaneVerifier
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, Route, permission_of
@@ -39,6 +46,7 @@ from shoal_gateway.s3.requests import PREFIX as S3_PREFIX
 from shoal_store.keys import PlacedName, encode_name, placed
 from shoal_store.local import LocalObjectStore
 from shoal_store.ready import ReadyObject
+from shoal_store.writer import INLINE_BYTES_MAX
 
 Headers = list[tuple[bytes, bytes]]
 REST_PERMISSIONS = {method: permission_of(Route(method, OBJECT)) for method in ("GET", "HEAD", "PUT")}
@@ -120,16 +128,33 @@ class FastLane:
         except ShoalError:
             return None
 
-    def put(self, data: bytes, *, peer: str) -> LanePut | None:
-        """The write that `data` is, already under way; None leaves it to the ordinary path."""
+    def announced(self, data: bytes, *, peer: str) -> LaneRequest | None:
+        """The write that `data` is or begins, to be given to `put` when all of it is here; None leaves it to the
+        ordinary path."""
         request = parse_put(data)
         if request is None or not self._guard.trusts(peer, request.headers[b"host"]):
             return None
+        if request.size <= HASHED_BYTES_MAX:
+            return request
+        try:
+            # A large body is not gathered in vain: for another host, or for a caller who may not.
+            return None if self._meant(request) is None else request
+        except ShoalError:
+            return None
+
+    def put(self, request: LaneRequest) -> LanePut | None:
+        """The write, already under way; None leaves it to the ordinary path."""
         try:
             meant = self._meant(request)
             if meant is None or (meant.surface == "objects" and request.raw_query not in REST_QUERIES):
                 return None
-            begun = meant.store.put_inline(meant.bucket, put_request(meant, request), request.body)
+            put = put_request(meant, request)
+            if request.size <= INLINE_BYTES_MAX:
+                return LanePut(
+                    meant.surface,
+                    asyncio.ensure_future(meant.store.put_inline(meant.bucket, put, bytes(request.body))),
+                )
+            begun = meant.store.put_whole(meant.bucket, put, request.body)
         except (ShoalError, S3Error):
             return None
         return LanePut(meant.surface, asyncio.ensure_future(begun))

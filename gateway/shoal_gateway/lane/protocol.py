@@ -6,12 +6,15 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from shoal_core.errors import ShoalError
 from shoal_core.objects import ObjectInfo
 from shoal_gateway.http_protocol import GuardedHttpProtocol
+from shoal_gateway.lane.gathering import BodyMemory, Gathering
 from shoal_gateway.lane.lane import FastLane, LaneAnswer, LanePut
+from shoal_gateway.lane.requests import LaneRequest
 from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
 from shoal_gateway.metrics import SECONDS, LaneTally, count
 from shoal_store.written_commit import nothing_changed
@@ -25,6 +28,7 @@ class Service(Protocol):
 
     lane: FastLane
     lane_tally: LaneTally
+    body_memory: BodyMemory
     idle_timeout_seconds: float
 
     @property
@@ -32,9 +36,11 @@ class Service(Protocol):
         """Whether one more request may be served."""
         ...
 
-    def enter(self) -> None: ...
+    def has_room_for(self, bytes_held: int) -> bool: ...
 
-    def leave(self) -> None: ...
+    def enter(self, bytes_held: int = 0) -> None: ...
+
+    def leave(self, bytes_held: int = 0) -> None: ...
 
 
 class LaneProtocol(GuardedHttpProtocol):
@@ -47,8 +53,10 @@ class LaneProtocol(GuardedHttpProtocol):
         self._peer = ""
         self._descriptor = -1
         self._beside: socket.socket | None = None
-        """The connection under a descriptor of our own, made for the first file."""
+        """The connection under a descriptor of our own, made when it is first needed."""
         self._sender: FileSender | None = None
+        self._gathering: Gathering | None = None
+        """The body of a write that is coming."""
         self._is_writing = False
         """A write waits to be safe."""
         self._held = bytearray()
@@ -66,6 +74,8 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lane = None
+        if self._gathering is not None:
+            self._end_gathering(self._gathering)
         if self._sender is not None:
             self._sender.cancel()
         if self._beside is not None:
@@ -73,6 +83,8 @@ class LaneProtocol(GuardedHttpProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._gathering is not None:
+            return self._gather(self._gathering, data)
         if self._sender is not None or self._is_writing:
             return self._hold(data)
         take = METHODS.get(data[:4])
@@ -86,13 +98,15 @@ class LaneProtocol(GuardedHttpProtocol):
         super().on_headers_complete()
 
     def shutdown(self) -> None:
+        if self._gathering is not None:
+            self._leave_to_ordinary()
         if self._sender is None and not self._is_writing:
             super().shutdown()
         self._is_last = True
 
     def timeout_keep_alive_handler(self) -> None:
         idle_seconds = time.monotonic() - self._answered_at
-        if self._sender is not None or self._is_writing or idle_seconds < self.timeout_keep_alive:
+        if self._is_busy or idle_seconds < self.timeout_keep_alive:
             self.timeout_keep_alive_task = None
             self._keep_alive(max(self.timeout_keep_alive - idle_seconds, 1.0))
         else:
@@ -110,7 +124,11 @@ class LaneProtocol(GuardedHttpProtocol):
         )
 
     def idle_since(self) -> float | None:
-        return None if self._sender is not None or self._is_writing else super().idle_since()
+        return None if self._is_busy else super().idle_since()
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._sender is not None or self._is_writing or self._gathering is not None
 
     def _answered(self, data: bytes) -> bool:
         assert self._lane is not None
@@ -128,23 +146,72 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def _written(self, data: bytes) -> bool:
         assert self._lane is not None
-        if not self._service.has_room or (put := self._lane.put(data, peer=self._peer)) is None:
+        request = self._lane.announced(data, peer=self._peer)
+        if request is None or not self._service.has_room_for(request.size):
+            return False
+        if len(request.body) < request.size:
+            self._begin_gathering(request, data)
+        elif (put := self._lane.put(request)) is not None:
+            self._service.enter(request.size)
+            self._await_outcome(put, request.size, lambda: data)
+        else:
             return False
         self._disarm_header_timer()
+        return True
+
+    def _begin_gathering(self, request: LaneRequest, data: bytes) -> None:
+        self._service.enter(request.size)
+        head = data[: len(data) - len(request.body)]
+        self._gathering = Gathering(
+            request, head, self._own_socket(), self._service.body_memory, on_slow=self._leave_to_ordinary
+        )
+        self._gather(self._gathering, bytes(request.body))
+
+    def _gather(self, gathering: Gathering, data: bytes) -> None:
+        beyond = gathering.add(data)
+        if not gathering.is_whole:
+            return
+        assert self._lane is not None
+        if (put := self._lane.put(gathering.request)) is None:
+            return self._leave_to_ordinary(beyond)
+        self._gathering = None
+        self._await_outcome(put, gathering.request.size, gathering.as_it_came, gathering.end)
+        if beyond:
+            self._hold(beyond)
+
+    def _leave_to_ordinary(self, beyond: bytes = b"") -> None:
+        if self._gathering is not None:
+            data = self._gathering.as_it_came() + beyond
+            self._end_gathering(self._gathering)
+            super().data_received(data)
+
+    def _end_gathering(self, gathering: Gathering) -> None:
+        self._gathering = None
+        self._service.leave(gathering.request.size)
+        gathering.end()
+
+    def _await_outcome(
+        self,
+        put: LanePut,
+        size: int,
+        as_it_came: Callable[[], bytes],
+        end: Callable[[], None] | None = None,
+    ) -> None:
+        """The write holds a place and `size` bytes of memory; `end` gives the memory back."""
         self._is_writing, began = True, time.monotonic()
-        self._service.enter()
 
         def on_outcome(_: asyncio.Future[ObjectInfo]) -> None:
             self._is_writing = False
-            self._service.leave()
-            if self._answer_write(put, data):
+            self._service.leave(size)
+            if self._answer_write(put, as_it_came):
                 count(put.surface, "PUT", 200, seconds=time.monotonic() - began)
+            if end is not None:
+                end()
             self._go_on()
 
         put.outcome.add_done_callback(on_outcome)
-        return True
 
-    def _answer_write(self, put: LanePut, data: bytes) -> bool:
+    def _answer_write(self, put: LanePut, as_it_came: Callable[[], bytes]) -> bool:
         """Whether it is done. What failed and left nothing goes to the ordinary path, which repeats or explains it."""
         error = asyncio.CancelledError() if put.outcome.cancelled() else put.outcome.exception()
         if self.transport.is_closing():
@@ -154,7 +221,7 @@ class LaneProtocol(GuardedHttpProtocol):
             self._send(head, b"")
             self._end()
         elif isinstance(error, ShoalError) and nothing_changed(error):
-            super().data_received(data)
+            super().data_received(as_it_came())
         else:
             # Whether it happened nobody knows. The ordinary path would do it again, over what others wrote since.
             self.transport.abort()
@@ -180,14 +247,13 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def _send_files(self, answer: LaneAnswer) -> bool:
         """False when there is no place for a body that takes longer; nothing of it has been sent then."""
-        if self._beside is None:
-            self._beside = socket.socket(fileno=os.dup(self._descriptor))
+        connection = self._own_socket()
         body = Body(answer.head, list(answer.found.files))
         if not self._service.has_room:
             body.close()
             return False
         try:
-            body.send(self._beside, TURN_BYTES)
+            body.send(connection, TURN_BYTES)
         except BlockingIOError:
             """The rest waits for the client."""
         except OSError:
@@ -200,6 +266,11 @@ class LaneProtocol(GuardedHttpProtocol):
             self._service.enter()
             self._sender = self._sender_of(body, answer)
         return True
+
+    def _own_socket(self) -> socket.socket:
+        if self._beside is None:
+            self._beside = socket.socket(fileno=os.dup(self._descriptor))
+        return self._beside
 
     def _sender_of(self, body: Body, answer: LaneAnswer) -> FileSender:
         began = time.monotonic()

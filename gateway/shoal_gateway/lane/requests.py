@@ -1,4 +1,4 @@
-"""The requests that may take the lane: one complete GET or HEAD, or a small PUT, in one packet, nothing unusual in it.
+"""The requests that may take the lane: one complete GET or HEAD in one packet, or a PUT, nothing unusual in it.
 
 Whatever does not match here to the letter is left, untouched, to uvicorn's parser.
 """
@@ -15,12 +15,15 @@ from shoal_core.objects import RangeRequest
 
 HEAD_BYTES_MAX = 8 << 10
 HEADERS_MAX = 32
-BODY_BYTES_MAX = 16 << 10
-"""Of a PUT: what the index holds, and one packet brings."""
+BODY_BYTES_MAX = 1 << 20
+"""Of a PUT: what is held in memory while its packets come, and is written in one go."""
+HASHED_BYTES_MAX = 64 << 10
+"""Of a PUT whose signature has a hash of the body: what the event loop has time to hash."""
 
 # No quantifier meets another that could take the same byte, so matching never goes back.
 _LINE = re.compile(rb"(GET|HEAD|PUT) (/[!\"$-/0-9:;<=>@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1")
 _HEADERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r\n){1,%d}\r\n" % HEADERS_MAX)
+_LENGTH = re.compile(rb"[1-9][0-9]{0,6}")
 _RANGE = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{0,18})")
 
 KNOWN_HEADERS = frozenset(
@@ -45,19 +48,25 @@ class LaneRequest(msgspec.Struct, gc=False):
     raw_path: bytes
     raw_query: bytes
     headers: Mapping[bytes, bytes]
-    body: bytes = b""
+    body: bytes | memoryview = b""
+    """Of a write: what has come of it."""
+    size: int = 0
+    """Bytes of the body that a write announces."""
 
 
 def parse_put(data: bytes) -> LaneRequest | None:
-    """The write that these bytes are, its body with it, if they are one of the lane's."""
+    """The write that these bytes are or begin, if they are one of the lane's; with what there is of its body."""
     end = data.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX) + 4
     request = parse_head(data[:end], KNOWN_PUT_HEADERS)
-    if request is None:
+    if request is None or _LENGTH.fullmatch(announced := request.headers.get(b"content-length", b"")) is None:
         return None
-    request.body = data[end:]
-    size = len(request.body)
-    announced = request.headers.get(b"content-length", b"")
-    return request if announced == b"%d" % size and 0 < size <= BODY_BYTES_MAX else None
+    request.body, request.size = data[end:], int(announced)
+    size_max = HASHED_BYTES_MAX if is_hashed(request) else BODY_BYTES_MAX
+    return request if len(request.body) <= request.size <= size_max else None
+
+
+def is_hashed(request: LaneRequest) -> bool:
+    return request.headers.get(b"x-amz-content-sha256", UNSIGNED) != UNSIGNED
 
 
 def parse_head(data: bytes, known: frozenset[bytes]) -> LaneRequest | None:
@@ -93,6 +102,7 @@ def headers_of(block: bytes, known: frozenset[bytes]) -> Mapping[bytes, bytes] |
 kept_headers_of = lru_cache(256)(headers_of)
 """Clients send the same lines with each request of a connection."""
 SIGNED = b"uthorization:"
+UNSIGNED = b"UNSIGNED-PAYLOAD"
 METHODS = {b"GET": "GET", b"HEAD": "HEAD", b"PUT": "PUT"}
 
 
