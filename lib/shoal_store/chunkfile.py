@@ -65,7 +65,7 @@ _decoder = msgspec.msgpack.Decoder(Footer)
 
 def chunk_path(mountpath: Path, file_id: bytes) -> Path:
     name = file_id.hex()
-    return mountpath / "data" / name[:2] / name
+    return mountpath.joinpath("data", name[:2], name)
 
 
 def encode_footer(footer: Footer) -> bytes:

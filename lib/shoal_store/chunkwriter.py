@@ -38,11 +38,17 @@ class ChunkWriter:
         self._block_length = 0
         self._file: BinaryIO | None = create(self._temporary)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | memoryview, *, known: xxhash.xxh3_64 | None = None) -> None:
+        """`known` is the hash of just these bytes, if somebody has it."""
         assert self._file is not None
         view = memoryview(data)
-        for start in range(-self._block_length, len(view), BLOCK_BYTES):
-            self._add_to_block(view[max(start, 0) : start + BLOCK_BYTES])
+        if known is not None and not self.length and len(view) < BLOCK_BYTES:
+            self._block, self._block_length = known.copy(), len(view)
+        elif known is not None and not self.length and len(view) == BLOCK_BYTES:
+            self._checksums += known.digest()
+        else:
+            for start in range(-self._block_length, len(view), BLOCK_BYTES):
+                self._add_to_block(view[max(start, 0) : start + BLOCK_BYTES])
         self.length += len(view)
         write_all(self._file, view)
         if self._synced and self.length - self._begun >= AHEAD_BYTES:

@@ -55,7 +55,9 @@ class ContentHashes:
                 f"checksum type {sorted(unknown)[0]!r} is not known; use one of {', '.join(HASHES)}"
             )
         self._hashes = {name: HASHES[name]() for name in wanted}
-        self._etag: Hash = self._hashes["md5"] if etag == "md5" else xxhash.xxh3_64()
+        self.xxh3 = None if etag == "md5" else xxhash.xxh3_64()
+        """Of all bytes so far, if the etag is one."""
+        self._etag: Hash = self.xxh3 or self._hashes["md5"]
         self._distinct = {id(each): each for each in (self._etag, *self._hashes.values())}.values()
         self.are_slow = not SLOW.isdisjoint(wanted)
         """Then they are worth a thread of their own."""

@@ -216,17 +216,21 @@ class BodyFiles:
     def write(self, pieces: Sequence[Bytes], *, hashed: bool = False) -> None:
         """`hashed`: another thread adds the pieces to the checksums of the whole."""
         for piece in pieces:
+            known = None
             if not hashed:
                 self._hashes.update(piece)
-            self._write(memoryview(piece))
+                known = None if self._size else self._hashes.xxh3
+            self._write(memoryview(piece), known)
 
-    def _write(self, view: memoryview) -> None:
+    def _write(self, view: memoryview, known: xxhash.xxh3_64 | None) -> None:
+        """`known` is the hash of just this piece, if somebody has it."""
+        whole = len(view)
         while view:
             chunk = self._open_chunk()
             room = len(view) if self._chunk_bytes is None else self._chunk_bytes - chunk.length
             part, view = view[:room], view[room:]
             with self._mountpaths.faults.watching(chunk.mountpath_id):
-                chunk.write(part)
+                chunk.write(part, known=known if len(part) == whole else None)
             self._size += len(part)
             if view:
                 self._finish_chunk("", "", "", {})
