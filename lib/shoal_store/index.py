@@ -25,6 +25,7 @@ from shoal_core.errors import (
 )
 from shoal_core.telemetry import get_logger
 from shoal_store.durability import storage_error, sync_directory
+from shoal_store.leaf_pages import Keys, read_ahead, table_of
 from shoal_store.mountpaths import available_bytes
 from shoal_store.slots import EPOCH_BYTES, OwnedSlots
 
@@ -245,6 +246,13 @@ class Index:
         with suppress(Unavailable):
             return available_bytes(self.path)[1] < SPACE_BYTES_MIN
         return False
+
+    def read_ahead(self, transaction: lmdb.Transaction, keys: Keys, *, rows: int) -> None:
+        """What a walk over about so many records, the first of these keys, will need of the disk."""
+        # LMDB keeps its tables as values of a table that has no name.
+        if (table := table_of(transaction.get(b"records"))) is not None:
+            page_bytes = self._environment.stat()["psize"]
+            read_ahead(self._place / "data.mdb", table, keys, rows=rows, page_bytes=page_bytes)
 
     def owned(self, transaction: lmdb.Transaction) -> OwnedSlots:
         return OwnedSlots.of(transaction.get(b"owned", db=self.slots))

@@ -14,7 +14,8 @@ from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo
 from shoal_core.paging import share
 from shoal_store.folding import after_prefix, common_prefix, first_wanted
 from shoal_store.index import Index
-from shoal_store.keys import BUCKET_ID_BYTES
+from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX
+from shoal_store.leaf_pages import Keys
 from shoal_store.listed import Row, listed, verify
 from shoal_store.name_walk import NameWalk
 
@@ -22,14 +23,23 @@ from shoal_store.name_walk import NameWalk
 def list_page(indexes: Sequence[Index], target: str, bucket: Bucket, query: ListQuery) -> ListPage:
     """Blocks while it reads: call it in a thread."""
     check_query(query)
+    keys = wanted_keys(bucket, query)
     with ExitStack() as stack:
         walks = []
         for index in indexes:
             reading = stack.enter_context(index.read(buffers=False))
             transaction = cast("lmdb.Transaction[bytes]", reading)
+            if not query.delimiter and query.limit >= AHEAD_ROWS_MIN:
+                index.read_ahead(transaction, keys, rows=share(PAGES_AHEAD * query.limit, len(indexes)))
             walks.append(NameWalk(index, transaction, bucket, query, f"t[{target}]:{index.mountpath_id}"))
             stack.callback(walks[-1].close)
         return Merge(walks, query).page()
+
+
+def wanted_keys(bucket: Bucket, query: ListQuery) -> Keys:
+    """Of the rows that may be on the page. No UTF-8 has a byte 255, so it is behind all with the prefix."""
+    start, prefix = first_wanted(query)[:NAME_BYTES_MAX], query.prefix.encode()[:NAME_BYTES_MAX]
+    return Keys(bucket.id + start, bucket.id + prefix + b"\xff")
 
 
 def check_query(query: ListQuery) -> None:
@@ -43,6 +53,12 @@ def check_query(query: ListQuery) -> None:
 
 ROUND_ROWS = 1000
 """One call into C decodes so many, and all other threads of the process wait for it: about half a millisecond."""
+
+
+AHEAD_ROWS_MIN = 100
+"""Fewer are on some leaves, for which asking ahead costs more than it brings. With a delimiter nobody knows which."""
+PAGES_AHEAD = 2
+"""The page itself and the next, which comes from the disk while this one is made."""
 
 
 class Merge:
