@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from shoal_bench.load import Measured
@@ -19,11 +20,26 @@ BUCKET = Bucket(BucketReference("bench"), BucketId(b"bench---"), 1, 0, BucketPro
 CLUSTER, TARGET = "bench", "t1"
 BODY = bytes(4096)
 ALL_SLOTS = b"\xff" * 8192
-PAGE_NAMES = 1000
 FOLDER = "engine"
 """Removed after its rows."""
 WRITES_AT_ONCE = 1000
 """So many share a commit of their index."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Of asking for a page."""
+
+    what: str
+    page_names: int
+    brief: bool
+
+
+WAYS = (
+    Way("names", page_names=10_000, brief=True),
+    Way("names with all that is known of each", page_names=1000, brief=False),
+)
+"""As AIStore's clients ask unless they are told otherwise, and as those of S3 do."""
 
 
 class Unfenced:
@@ -37,21 +53,26 @@ class Unfenced:
 
 
 def engine_rows(scale: Scale) -> list[Row]:
-    """An operation is a name, its CPU that of this process. The names are written once for both rows, and each row
-    lists them once: the first one what lies on the disk alone."""
-    title = f"engine alone, LIST {scale.listed_names:,} names"
+    """An operation is a name, its CPU that of this process. The names are written once for all rows, and each row
+    lists them once: the cold ones what lies on the disk alone."""
+    return [row for way in WAYS for row in rows_of(way, scale)]
+
+
+def rows_of(way: Way, scale: Scale) -> Iterator[Row]:
+    title = f"engine alone, LIST {scale.listed_names:,} {way.what}"
 
     def cold(subject: Subject) -> Measured:
         folders = filled(subject, scale.listed_names)
         drop_from_memory(folders)
-        return listed(folders)
+        return listed(folders, way)
 
     def warm(subject: Subject) -> Measured:
         folders = filled(subject, scale.listed_names)
-        listed(folders)
-        return listed(folders)
+        listed(folders, way)
+        return listed(folders, way)
 
-    return [Row(f"{title}, cold", cold, system="shoal"), Row(f"{title}, warm", warm, system="shoal")]
+    yield Row(f"{title}, cold", cold, system="shoal")
+    yield Row(f"{title}, warm", warm, system="shoal")
 
 
 def filled(subject: Subject, names: int) -> dict[str, Path]:
@@ -60,12 +81,12 @@ def filled(subject: Subject, names: int) -> dict[str, Path]:
     return folders
 
 
-def listed(folders: Mapping[str, Path]) -> Measured:
+def listed(folders: Mapping[str, Path], way: Way) -> Measured:
     store = open_reader(folders, cluster=CLUSTER, target=TARGET)
     began, cpu = time.monotonic(), time.process_time()
     times, names = list[float](), 0
     page_began = began
-    for count in pages(store.reader, PAGE_NAMES):
+    for count in pages(store.reader, way):
         names += count
         times.append((time.monotonic() - page_began) * 1e3)
         page_began = time.monotonic()
@@ -106,11 +127,12 @@ def drop_from_memory(folders: Mapping[str, Path]) -> None:
         os.close(descriptor)
 
 
-def pages(reader: StoreReader, page_names: int) -> Iterator[int]:
+def pages(reader: StoreReader, way: Way) -> Iterator[int]:
     """The number of names of each page, to the end of the bucket."""
     after = ""
     while True:
-        page = reader.page(BUCKET, ListQuery(start_after=after, limit=page_names))
+        query = ListQuery(start_after=after, limit=way.page_names, brief=way.brief)
+        page = reader.page(BUCKET, query)
         yield len(page.entries)
         if not (after := page.next_after):
             return

@@ -210,6 +210,8 @@ class ListQuery:
     """Names (and common prefixes) strictly after this one; also the continuation token's content."""
     limit: int = 1000
     """Names plus common prefixes in the page."""
+    brief: bool = False
+    """Names and sizes are wanted, and a store may leave everything else of the entries empty."""
 
 
 @dataclass(frozen=True, slots=True)

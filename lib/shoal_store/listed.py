@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import xxhash
 
 from shoal_core.decoding import UNDECODABLE
-from shoal_core.objects import BucketId, Checksum, ObjectInfo
+from shoal_core.objects import BucketId, Checksum, ObjectInfo, Version
 from shoal_store.damaged_records import decode_listed
 from shoal_store.keys import BUCKET_ID_BYTES, key_of
 from shoal_store.record import FORMAT, Record
@@ -17,6 +18,7 @@ from shoal_store.sealed import HEAD_BYTES
 Row = tuple[bytes, bytes]
 """Bucket id ‖ whole name, and the sealed record. Rows of a bucket sort as its names do."""
 
+FORMAT_BYTE = bytes((FORMAT,))
 ARRAY_32 = b"\xdd"
 """MessagePack's first byte of an array whose length follows in four."""
 
@@ -28,11 +30,24 @@ class ListedRecord(Record, array_like=True, frozen=True, gc=False):
     chunks: tuple[msgspec.Raw, ...] = ()  # type: ignore[assignment]
 
 
+class SizeOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A record's first field; the others are passed over."""
+
+    size: int
+
+
 _decoder = msgspec.msgpack.Decoder(list[ListedRecord])
+_size_decoder = msgspec.msgpack.Decoder(list[SizeOfRecord])
+
+NO_VERSION = Version(b"")
+NO_PAIRS: Mapping[str, str] = {}
+
+Decoded = TypeVar("Decoded")
 
 
 def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
     """Raises DataCorrupt when one of the records is not what was written under its name."""
+    records = decoded(rows, _decoder)
     return [
         ObjectInfo(
             row[0][BUCKET_ID_BYTES:].decode(),
@@ -48,16 +63,39 @@ def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
             record.headers,
             record.parts,
         )
-        for row, record, location in zip(rows, decoded(rows), locations, strict=True)
+        for row, record, location in zip(rows, records, locations, strict=True)
     ]
 
 
-def decoded(rows: Sequence[Row]) -> Sequence[Record]:
+def briefly_listed(rows: Sequence[Row]) -> list[ObjectInfo]:
+    """As `listed`, names and sizes alone, in half the time."""
+    nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, _size_decoder)
+    return [
+        ObjectInfo(
+            row[0][BUCKET_ID_BYTES:].decode(),
+            record.size,
+            no_version,
+            0,
+            "",
+            None,
+            0,
+            "",
+            nothing,
+            "",
+            nothing,
+        )
+        for row, record in zip(rows, records, strict=True)
+    ]
+
+
+def decoded(
+    rows: Sequence[Row], decoder: msgspec.msgpack.Decoder[list[Decoded]]
+) -> Sequence[Decoded | Record]:
     """In the order of the rows."""
     bodies = [value[HEAD_BYTES:] for _, value in rows]
     if are_sealed(rows, bodies):
         try:
-            return _decoder.decode(b"".join((ARRAY_32, len(rows).to_bytes(4), *bodies)))
+            return decoder.decode(b"".join((ARRAY_32, len(rows).to_bytes(4), *bodies)))
         except UNDECODABLE:
             pass
     # One by one: long names have other keys than these, and of damage it is to be said where it is.
@@ -76,6 +114,5 @@ def stored_key(key: bytes) -> bytes:
 def are_sealed(rows: Sequence[Row], bodies: Sequence[bytes]) -> bool:
     """Whether each record has its checksum and the format that is known, under a key that holds the whole name."""
     digest = xxhash.xxh3_64_digest
-    found = [digest(row[0] + body) for row, body in zip(rows, bodies, strict=True)]
-    formats = {value[0] for _, value in rows if value}
-    return found == [value[1:HEAD_BYTES] for _, value in rows] and formats == {FORMAT}
+    found = [digest(key + body) for (key, _), body in zip(rows, bodies, strict=True)]
+    return b"".join([value[:HEAD_BYTES] for _, value in rows]) == FORMAT_BYTE + FORMAT_BYTE.join(found)

@@ -16,7 +16,7 @@ from shoal_store.folding import after_prefix, common_prefix, first_wanted
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX
 from shoal_store.leaf_pages import Keys
-from shoal_store.listed import Row, listed, verify
+from shoal_store.listed import Row, briefly_listed, listed, verify
 from shoal_store.name_walk import NameWalk
 
 
@@ -71,6 +71,7 @@ class Merge:
         self._prefix = query.prefix.encode()
         self._delimiter = query.delimiter.encode()
         self._room = query.limit
+        self._brief = query.brief
         self._elsewhere: dict[bytes, str] = {}
         """Where rows of this round lie that are not of the first walk."""
         self._entries: list[ObjectInfo] = []
@@ -98,7 +99,8 @@ class Merge:
         self._elsewhere.clear()
         for walk in self._walks[1:]:
             taken = walk.take(last)
-            self._elsewhere.update(dict.fromkeys([key for key, _ in taken], walk.location))
+            if not self._brief:
+                self._elsewhere.update(dict.fromkeys([key for key, _ in taken], walk.location))
             rows += taken
         rows.sort()
         return rows
@@ -121,12 +123,15 @@ class Merge:
 
     def _show_names(self, rows: Sequence[Row]) -> int:
         if rows:
-            location_of, here = self._elsewhere.get, self._walks[0].location
-            infos = listed(rows, [location_of(key, here) for key, _ in rows])
+            infos = briefly_listed(rows) if self._brief else listed(rows, self._locations(rows))
             self._entries += infos
             self._last = infos[-1].name
             self._room -= len(rows)
         return len(rows)
+
+    def _locations(self, rows: Sequence[Row]) -> list[str]:
+        location_of, here = self._elsewhere.get, self._walks[0].location
+        return [location_of(key, here) for key, _ in rows]
 
     def _show_prefix(self, rows: Sequence[Row], number: int) -> int:
         """Of the row with this number. Returns that of the next row which is not folded into the same."""

@@ -22,6 +22,9 @@ async def page_of_all(
 ) -> ListPage:
     """`ask` has every target answer a query. They hold about as many names each, so each is asked for its share of the
     page first; only where that falls short (weights that differ, bad luck) for all that is missing."""
+    if targets > 1:
+        # Of two entries of a name the version tells which is current.
+        query = replace(query, brief=False)
     part = min(query.limit, share(query.limit, targets))
     page = merged_page(await ask(replace(query, limit=part)), query)
     missing = query.limit - len(page.entries) - len(page.prefixes)

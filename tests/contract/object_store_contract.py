@@ -142,6 +142,14 @@ class ObjectStoreContract:
         assert (body.info, body.range) == (written, None)
         await body.close()
 
+    async def test_a_brief_list_has_names_and_sizes(self, store: ObjectStore) -> None:
+        for name, size in (("a", 3), ("b/1", 100_000), ("long" * 250, 5)):
+            await put(store, name, bytes(size))
+        entries = (await store.list(BUCKET, ListQuery(brief=True))).entries
+        assert [(info.name, info.size) for info in entries] == [("a", 3), ("b/1", 100_000), ("long" * 250, 5)]
+        folded = await store.list(BUCKET, ListQuery(delimiter="/", brief=True))
+        assert ([info.name for info in folded.entries], folded.prefixes) == (["a", "long" * 250], ("b/",))
+
     @pytest.mark.parametrize("size", [5, 100_000, 3 * FRAME_BYTES])
     async def test_headers_are_kept_also_those_known_at_the_end_and_the_etag_is_the_md5_if_asked(
         self, store: ObjectStore, size: int

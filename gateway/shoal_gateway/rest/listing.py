@@ -181,6 +181,7 @@ def list_query(message: ListMessage, flags: int, after: str) -> ListQuery:
         delimiter="/" if flags & LIST_NO_RECURSION else "",
         start_after=after,
         limit=min(message.pagesize or PAGE_NAMES_MAX, PAGE_NAMES_MAX),
+        brief=is_brief(wanted_names(props_of(message, flags)), flags),
     )
 
 
@@ -200,10 +201,10 @@ def props_of(message: ListMessage, flags: int) -> str:
 
 
 def entry_maker(props: str, flags: int) -> Callable[[ObjectInfo], PackedEntry]:
-    names = {name.strip() for name in props.split(",")} - {""}
+    names = wanted_names(props)
     if flags & LIST_NAME_ONLY:
         return lambda info: PackedEntry(n=info.name, f=ENTRY_CACHED)
-    if flags & LIST_NAME_SIZE or names <= {"name", "size", "cached", "status"}:
+    if is_brief(names, flags):
         has_size = not names or "size" in names or flags & LIST_NAME_SIZE
         return lambda info: PackedEntry(n=info.name, s=info.size if has_size else 0, f=ENTRY_CACHED)
     setters = [setter for name, setter in PROPERTY_SETTERS.items() if name in names]
@@ -215,6 +216,15 @@ def entry_maker(props: str, flags: int) -> Callable[[ObjectInfo], PackedEntry]:
         return entry
 
     return fill
+
+
+def wanted_names(props: str) -> set[str]:
+    return {name.strip() for name in props.split(",")} - {""}
+
+
+def is_brief(names: set[str], flags: int) -> bool:
+    """Whether names and sizes are all that these properties and flags ask for."""
+    return bool(flags & (LIST_NAME_ONLY | LIST_NAME_SIZE)) or names <= BRIEF_PROPERTIES
 
 
 def set_size(entry: PackedEntry, info: ObjectInfo) -> None:
@@ -247,6 +257,7 @@ def set_custom(entry: PackedEntry, info: ObjectInfo) -> None:
     entry.m = ", ".join(f"{name}={value}" for name, value in sorted(pairs.items()))
 
 
+BRIEF_PROPERTIES = {"name", "size", "cached", "status"}
 PROPERTY_SETTERS: Mapping[str, Callable[[PackedEntry, ObjectInfo], None]] = {
     "size": set_size,
     "version": set_version,

@@ -10,9 +10,13 @@ import pytest
 from shoal_core.objects import Checksum, ListPage, ObjectInfo, Version
 from shoal_gateway.rest.listing import (
     ENTRY_CACHED,
+    LIST_CACHED,
+    LIST_NAME_ONLY,
+    LIST_NAME_SIZE,
     ListMessage,
     PackedEntry,
     PackedPage,
+    list_query,
     page_entries,
     rfc822,
 )
@@ -36,6 +40,20 @@ TIME = "23 Nov 26 16:00 UTC"
 )
 def test_an_entry_has_what_was_asked_for(props: str, entry: PackedEntry) -> None:
     assert page_entries(ListPage((INFO,), (), ""), ListMessage(props=props), 0) == [entry]
+
+
+@pytest.mark.parametrize(
+    "props", ["", "name", "name, size,cached", "name,atime,version", "checksum", "custom"]
+)
+@pytest.mark.parametrize("flags", [0, LIST_CACHED, LIST_NAME_ONLY, LIST_NAME_SIZE])
+def test_what_a_brief_listing_leaves_out_is_not_shown(props: str, flags: int) -> None:
+    message = ListMessage(props=props, flags=flags)
+    page = ListPage((INFO,), (), "")
+    if list_query(message, flags, "").brief:
+        left = ObjectInfo("a", 5, Version(b""), 0, "", None, 0, "", {})
+        assert page_entries(ListPage((left,), (), ""), message, flags) == page_entries(page, message, flags)
+    else:
+        assert page_entries(page, message, flags) != [PackedEntry("a", s=5, f=ENTRY_CACHED)]
 
 
 def test_a_packed_page_leaves_out_what_is_empty() -> None:
