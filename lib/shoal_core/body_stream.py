@@ -35,6 +35,7 @@ class UploadedBody(Generic[Message]):
         first = await self._next()
         if first is None or first.WhichOneof("message") != "specification":
             raise InvalidArgument("an upload begins with its specification, and this one does not")
+        self._count(first.ByteSize())
         return first
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -44,6 +45,8 @@ class UploadedBody(Generic[Message]):
             match request.WhichOneof("message"):
                 case "frame":
                     data = checked_data(request.frame, expected_offset=received)
+                    # Not the message's own size, for which it would be serialised.
+                    self._count(len(data))
                     received += len(data)
                     yield data
                 case "finish":
@@ -59,14 +62,16 @@ class UploadedBody(Generic[Message]):
         self._patience.begin()
         try:
             async with asyncio.timeout(self._patience.seconds) as deadline:
-                message = await anext(self._requests, None)
+                return await anext(self._requests, None)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise self._too_slow() from error
-        if message is not None and self._patience.is_out(message.ByteSize()):
+
+    def _count(self, moved: int) -> None:
+        """So many bytes came at the end of a wait."""
+        if self._patience.is_out(moved):
             raise self._too_slow()
-        return message
 
     def _too_slow(self) -> DeadlineExceeded:
         return DeadlineExceeded(
