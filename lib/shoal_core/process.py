@@ -23,6 +23,7 @@ from typing import Any
 import uvloop
 
 from shoal_core.errors import ConfigurationError, ShoalError
+from shoal_core.freed_memory import keep_for_next
 from shoal_core.settings_explained import explain
 from shoal_core.telemetry import get_logger
 
@@ -60,6 +61,7 @@ def run_service(name: str, serve: Serve, *, settings: type[Any]) -> None:
             print_settings(settings, arguments.config, prefix=prefix)
         else:
             collect_less_often()
+            keep_for_next()
             allow_descriptors()
             uvloop.run(until_stopped(arguments.config, serve))
     except Exception as error:
