@@ -203,6 +203,10 @@ def workers(data: Path) -> list[Worker]:
     return found
 
 
+def processor_seconds(of: Sequence[Worker]) -> float:
+    return sum(worker.processor_seconds for worker in of)
+
+
 async def watch(data: Path, highest: dict[str, Worker]) -> None:
     while True:
         for worker in workers(data):
@@ -250,6 +254,9 @@ class Report:
 
     seconds: float
     served_per_second: float
+    served_per_processor_second: float
+    """Of the cluster's, refusals included. By the clock the clients compete with it for the same processors."""
+    clients_processor_seconds: float
     median_seconds: float
     percentile99_seconds: float
     answers: dict[str, int]
@@ -278,10 +285,11 @@ async def run(plan: Plan) -> Report:
         idle.append(asyncio.create_task(hold(place, tally, number=number, until=until, every=plan.every)))
         if number % CONNECTS_AT_ONCE == 0:
             await asyncio.sleep(CONNECTS_AT_ONCE / CONNECTS_PER_SECOND)
-    began = time.monotonic()
+    began, began_processor = time.monotonic(), time.process_time()
     storms = (storm(place, tally, plan, number=number, until=until) for number in range(plan.clients))
     await asyncio.gather(*storms)
-    seconds = time.monotonic() - began
+    seconds, clients_processor = time.monotonic() - began, time.process_time() - began_processor
+    cluster_processor = processor_seconds(workers(plan.data)) - processor_seconds(before)
     await asyncio.gather(*idle)
     watching.cancel()
     missing = await lost(place, tally, size=plan.size)
@@ -289,6 +297,8 @@ async def run(plan: Plan) -> Report:
     return Report(
         seconds,
         len(times) / max(seconds, 0.001),
+        len(times) / max(cluster_processor, 0.001),
+        clients_processor,
         times[len(times) // 2],
         times[len(times) * 99 // 100],
         dict(sorted(tally.answers.items())),

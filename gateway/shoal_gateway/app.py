@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from shoal_archive.archives import Archives
 from shoal_core.access import Principal
-from shoal_core.errors import ShoalError
+from shoal_core.errors import ShoalError, TooBusy
 from shoal_core.load import Places
 from shoal_core.s3_keys import DEFAULT_REGION, AccessKeys
 from shoal_core.telemetry import get_logger, request_id
@@ -45,9 +45,10 @@ ABORT_KEY = "shoal.abort"
 TAKE_BODY_KEY = "shoal.take_body"
 WRITE_PIECES_KEY = "shoal.write_pieces"
 UNSENT_KEY = "shoal.unsent"
+REST_KEY = "shoal.rest"
 CROWD_KEY = "shoal.crowd"
-"""Where our HTTP protocol puts its functions, of which the first cuts the connection, and the limit on connections if
-this one is above it."""
+"""Where our HTTP protocol puts its functions, of which the first cuts the connection and the last lets it rest, and the
+limit on connections if this one is above it."""
 
 
 ALWAYS_ANSWERED = frozenset({b"/v1/health", b"/-/metrics"})
@@ -194,6 +195,8 @@ class GatewayApplication:
             get_logger().info("client-gone", method=call.method, path=call.url_path)
         if not exchange.started:
             await exchange.answer(*FAILURES.get(surface, rest_failure)(error, call))
+            if isinstance(error, TooBusy) and (rest := scope.get(REST_KEY)) is not None:
+                rest()
             return
         # Half an answer is out: only a cut connection tells the client that the rest is missing.
         get_logger().warning("answer-cut", path=call.url_path, kind=type(error).__name__)

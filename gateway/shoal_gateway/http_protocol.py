@@ -11,11 +11,12 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shoal_gateway.app import ABORT_KEY, CROWD_KEY, TAKE_BODY_KEY, UNSENT_KEY, WRITE_PIECES_KEY
+from shoal_gateway.app import ABORT_KEY, CROWD_KEY, REST_KEY, TAKE_BODY_KEY, UNSENT_KEY, WRITE_PIECES_KEY
 from shoal_gateway.crowd import Crowd
 from shoal_gateway.exchange import ClientGone
 from shoal_gateway.large_body import LARGE_BYTES_MIN, LargeBody
 from shoal_gateway.leaving import Leaving
+from shoal_gateway.resting import Resting
 from shoal_gateway.unsent import unsent_in_kernel
 
 HEADER_SECONDS_MAX = 20.0
@@ -39,6 +40,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _leaves = False
     """It was told to make room."""
     _leaving: Leaving | None = None
+    _resting: Resting | None = None
     _header_timer: asyncio.TimerHandle | None = None
     _in_headers = False
     _header_bytes = 0
@@ -79,6 +81,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._disarm_header_timer()
         if self._leaving is not None:
             self._leaving.end()
+        if self._resting is not None:
+            self._resting.cancel()
         if self._large_body is not None:
             self._large_body.lose()
         super().connection_lost(exc)
@@ -106,6 +110,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._arm_header_timer()
         self.scope[ABORT_KEY] = self.transport.abort  # type: ignore[literal-required]  # ours
         self.scope[UNSENT_KEY] = self._unsent  # type: ignore[literal-required]  # ours
+        self.scope[REST_KEY] = self._rest  # type: ignore[literal-required]  # ours
         if not self.is_admitted:
             self.scope[CROWD_KEY] = self._crowd.limit  # type: ignore[literal-required]  # ours
 
@@ -142,6 +147,13 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._watch_leaving()
+
+    def _rest(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._resting is None:
+            self._resting = Resting(self.flow)
+        self._resting.begin()
 
     def _watch_leaving(self) -> None:
         if self._leaving is None:

@@ -15,13 +15,16 @@ import pytest
 
 from shoal.chunk.v1 import chunk_pb2, chunk_pb2_grpc
 from shoal.cluster.v1 import cluster_pb2, cluster_pb2_grpc
-from shoal_core import errors
+from shoal_core import errors, rpc_gate
 from shoal_core.access import LOCAL_ADMINISTRATOR
 from shoal_core.certificates import ClusterAuthority, TlsFiles
 from shoal_core.error_table import DETAILS_KEY, ERROR_TABLE
 from shoal_core.etcd.connection import CHANNEL_OPTIONS as ETCD_OPTIONS
+from shoal_core.load import Load
+from shoal_core.machine import MachineReading
 from shoal_core.rpc import (
     CHANNEL_OPTIONS,
+    MESSAGE_BYTES_MAX,
     SERVER_OPTIONS,
     Channels,
     Context,
@@ -116,6 +119,7 @@ async def start(node_files: TlsFiles) -> AsyncIterator[Start]:
         mode: Listener = Listener.INTERNAL,
         address: str = "127.0.0.1:0",
         tls: TlsFiles = node_files,
+        load: Load | None = None,
         **limits: float,
     ) -> str:
         server = build_server(
@@ -126,6 +130,7 @@ async def start(node_files: TlsFiles) -> AsyncIterator[Start]:
                 lambda server: cluster_pb2_grpc.add_ClusterServiceServicer_to_server(servicer, server),
                 lambda server: chunk_pb2_grpc.add_ChunkServiceServicer_to_server(ChunkServicer(), server),
             ],
+            load=load,
             **limits,  # type: ignore[arg-type]  # one dictionary of numbers, some whole
         )
         bound = add_listener(server, address, tls=tls, mode=mode)
@@ -428,6 +433,62 @@ async def test_call_over_the_limit_is_told_to_come_later(start: Start, node_chan
     release.set()
     await first
     await call(get_map(node_channels, address), REQUEST, timeout_seconds=10)
+
+
+async def test_a_watch_over_the_limit_is_told_to_come_later_and_shuts_no_call_out(
+    start: Start, node_channels: Channels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_gate, "CONCURRENT_WATCHES_MAX", 1)
+    address = await start(ClusterServicer())
+    stub = cluster_pb2_grpc.ClusterServiceStub(node_channels.get(address))
+    first = stub.WatchClusterMap(cluster_pb2.WatchClusterMapRequest(), timeout=10)
+    await first.read()
+    with pytest.raises(errors.TooBusy), translate_errors("t1"):
+        await stub.WatchClusterMap(cluster_pb2.WatchClusterMapRequest(), timeout=10).read()
+    await call(stub.GetClusterMap, REQUEST, timeout_seconds=10)
+    first.cancel()
+
+
+async def test_short_of_memory_calls_are_told_to_come_later_but_watches_are_served(
+    start: Start, node_channels: Channels
+) -> None:
+    load = Load(lambda: MachineReading(1 << 30, 0, processor_waiting=0.0, disk_waiting=0.0))
+    load.take(MachineReading(1 << 30, 0, processor_waiting=0.0, disk_waiting=0.0))
+    address = await start(ClusterServicer(), load=load)
+    stub = cluster_pb2_grpc.ClusterServiceStub(node_channels.get(address))
+    with pytest.raises(errors.TooBusy, match="memory"):
+        await call(stub.GetClusterMap, REQUEST, timeout_seconds=10)
+    watch = stub.WatchClusterMap(cluster_pb2.WatchClusterMapRequest(), timeout=10)
+    assert await watch.read()
+    watch.cancel()
+
+
+async def test_calls_that_hold_all_the_memory_they_may_leave_none_for_another(
+    start: Start, node_channels: Channels
+) -> None:
+    load, release, entered = Load(), asyncio.Event(), asyncio.Event()
+    load.share_bytes = 1
+
+    async def hold() -> None:
+        entered.set()
+        await release.wait()
+
+    address = await start(ClusterServicer(hold), load=load)
+    first = asyncio.create_task(call(get_map(node_channels, address), REQUEST, timeout_seconds=10))
+    await entered.wait()
+    with pytest.raises(errors.TooBusy, match="memory"):
+        await call(get_map(node_channels, address), REQUEST, timeout_seconds=10)
+    release.set()
+    await first
+
+
+async def test_a_message_that_is_too_long_is_refused_unread(start: Start, node_channels: Channels) -> None:
+    servicer = ClusterServicer()
+    address = await start(servicer)
+    method: Raw = node_channels.get(address).unary_unary("/shoal.cluster.v1.ClusterService/GetClusterMap")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await method(bytes(MESSAGE_BYTES_MAX + 1), timeout=10)
+    assert (caught.value.code(), servicer.calls) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 0)
 
 
 async def test_refused_calls_do_not_use_up_the_limit(start: Start, user_channels: Channels) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResponse, CommitResult
 from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceServicer, add_ChunkServiceServicer_to_server
-from shoal_core.errors import DeadlineExceeded, OwnerUnreachable
+from shoal_core.errors import DeadlineExceeded, OwnerUnreachable, TooBusy
 from shoal_core.objects import ObjectInfo, Version
 from shoal_core.rpc import Context
 from shoal_gateway import commit_stream
@@ -152,6 +152,18 @@ async def test_a_commit_that_is_not_answered_in_time_may_yet_happen(
     with pytest.raises(DeadlineExceeded) as caught:
         await stream.commit(commit_of("slow"))
     assert caught.value.metadata["outcome"] == "unknown"
+
+
+async def test_one_commit_more_than_may_wait_for_a_target_is_refused_at_once(
+    stream: CommitStream, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_stream, "PENDING_MAX", 2)
+    waiting = [stream.commit(commit_of(name)) for name in ("a", "b")]
+    with pytest.raises(TooBusy):
+        await stream.commit(commit_of("c"))
+    await eventually(lambda: sum(map(len, target.messages)) == 2)
+    target.answer_all()
+    await asyncio.gather(*waiting)
 
 
 async def test_without_a_connection_a_commit_is_refused_at_once(socket_folder: Path) -> None:

@@ -12,13 +12,15 @@ import pytest
 
 from shoal_core.errors import ConfigurationError, DataCorrupt
 from shoal_core.objects import Bucket
-from shoal_gateway import http_protocol
+from shoal_gateway import http_protocol, http_server
 from shoal_gateway.http_server import listening_socket
 from shoal_gateway.parts import Parts
+from shoal_gateway.rest import batch
 from support.memory_store import MemoryBody, MemoryObjectStore
 from support.served_gateway import GET, PUT, Connection, Gateway, served
 
 HEALTH = "GET /v1/health HTTP/1.1\nHost: localhost\n\n"
+BATCH = "GET /v1/ml/moss/b HTTP/1.1\nHost: localhost\nContent-Length: {}\n\n"
 MANY = 4
 
 
@@ -154,6 +156,25 @@ async def eventually_served(connection: Connection) -> None:
     async with asyncio.timeout(15):
         while " 503 " in (await connection.ask(GET.format("o").replace("GET", "HEAD")))[0]:
             pass
+
+
+async def test_a_connection_that_has_been_idle_for_long_is_closed(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_SECONDS", 0.05)
+    async with served(parts) as gateway, gateway.connection() as connection:
+        assert " 200 " in (await connection.ask(HEALTH))[0]
+        assert await connection.rest() == b""
+
+
+async def test_one_batch_too_many_is_429_with_retry_after(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "BATCHES_MAX", 0)
+    message = b'{"in":[{"objname":"o"}],"mime":".tar"}'
+    async with served(parts) as gateway, gateway.connection() as connection:
+        head, _ = await connection.ask(BATCH.format(len(message)), message)
+        assert (" 429 " in head, "retry-after: 1" in head) == (True, True)
 
 
 async def test_one_connection_too_many_closes_the_one_that_was_idle_longest(parts: Parts) -> None:
