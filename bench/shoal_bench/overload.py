@@ -95,6 +95,8 @@ class Tally:
     """503 and 429 without Retry-After."""
     seconds: list[float] = field(default_factory=list)
     """Of requests that were served."""
+    served_in_time: int = 0
+    """Before the clients were told to end; who rests then has nothing more to ask."""
     stored: dict[str, list[int]] = field(default_factory=dict)
     """Path to the seeds of the bodies that it may have: the one acknowledged last, and those that were tried since."""
 
@@ -127,6 +129,7 @@ async def storm(place: Place, tally: Tally, plan: Plan, *, number: int, until: f
         tally.answers[f"{method} {answer.status}"] += 1
         if answer.status == 200:
             tally.seconds.append(time.monotonic() - began)
+            tally.served_in_time += time.monotonic() <= until
             if method == "PUT":
                 tally.stored[path] = [seed]
             elif not is_stored(answer.body, tally.stored[path], plan.size):
@@ -286,18 +289,23 @@ async def run(plan: Plan) -> Report:
         if number % CONNECTS_AT_ONCE == 0:
             await asyncio.sleep(CONNECTS_AT_ONCE / CONNECTS_PER_SECOND)
     began, began_processor = time.monotonic(), time.process_time()
-    storms = (storm(place, tally, plan, number=number, until=until) for number in range(plan.clients))
-    await asyncio.gather(*storms)
+    storms = asyncio.gather(
+        *(storm(place, tally, plan, number=number, until=until) for number in range(plan.clients))
+    )
+    await asyncio.sleep(until - began)
     seconds, clients_processor = time.monotonic() - began, time.process_time() - began_processor
-    cluster_processor = processor_seconds(workers(plan.data)) - processor_seconds(before)
-    await asyncio.gather(*idle)
+    served, cluster_processor = (
+        tally.served_in_time,
+        processor_seconds(workers(plan.data)) - processor_seconds(before),
+    )
+    await asyncio.gather(storms, *idle)
     watching.cancel()
     missing = await lost(place, tally, size=plan.size)
     times = sorted(tally.seconds) or [0.0]
     return Report(
         seconds,
-        len(times) / max(seconds, 0.001),
-        len(times) / max(cluster_processor, 0.001),
+        served / max(seconds, 0.001),
+        served / max(cluster_processor, 0.001),
         clients_processor,
         times[len(times) // 2],
         times[len(times) * 99 // 100],

@@ -169,7 +169,7 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
 
             async def stream_unary(requests: Any, context: Context) -> Any:
-                async with ServedCall(self, method, context, bytes_held=STREAM_BYTES):
+                async with ServedCall(self, method, context, bytes_held=STREAM_BYTES), closing(requests):
                     return await behaviour(requests, context)
 
             return grpc.stream_unary_rpc_method_handler(stream_unary, read, handler.response_serializer)
@@ -186,7 +186,7 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
 
             async def stream_stream(requests: Any, context: Context) -> None:
-                async with ServedCall(self, method, context, bytes_held=STREAM_BYTES):
+                async with ServedCall(self, method, context, bytes_held=STREAM_BYTES), closing(requests):
                     await write_all(behaviour(requests, context), context)
 
             return grpc.stream_stream_rpc_method_handler(stream_stream, read, write)
@@ -262,6 +262,12 @@ class ServedCall:
         REQUESTS.labels(self._method, code).inc()
         if self._method not in LONG_LIVED:
             SECONDS.labels(self._method).observe(time.perf_counter() - self._started)
+
+
+def closing(requests: Any) -> aclosing[Any]:
+    """Around who reads a caller's messages. Left unread, the library's generator and the call would hold each other,
+    and all that came and was not read, until Python's collector has seen them twice."""
+    return aclosing(aiter(requests))
 
 
 async def write_all(produced: Any, context: Context) -> None:

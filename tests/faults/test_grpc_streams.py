@@ -19,7 +19,7 @@ import pytest
 from shoal_client.client import ShoalClient
 from shoal_core.rpc_gate import LONG_LIVED
 from support.cluster import Cluster
-from support.fault_counts import FaultRun, box_seconds
+from support.fault_counts import FaultRun, box_seconds, pause_seconds
 from support.stream_mix import StreamMix
 from support.waiting import eventually
 from support.workload import wait_until
@@ -68,7 +68,8 @@ async def mixed(cluster: Cluster, *, run: FaultRun, seconds: float, memory: Memo
             await stack.enter_async_context(client)
             bucket = f"mix-{direct}-{run.chance.getrandbits(32)}".lower()
             await client.create_bucket(bucket)
-            mixes.append(StreamMix(client, bucket, random.Random(run.chance.random())))
+            chance = random.Random(run.chance.random())
+            mixes.append(StreamMix(client, bucket, chance, pause_seconds()))
             await mixes[-1].fill()
         end = time.monotonic() + seconds
         running = asyncio.gather(*(mix.run(lambda: time.monotonic() >= end, tasks=TASKS) for mix in mixes))

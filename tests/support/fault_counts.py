@@ -27,6 +27,9 @@ SEED_VARIABLE = "SHOAL_FAULT_SEED"
 SECONDS_VARIABLE = "SHOAL_FAULT_SECONDS"
 """The time box of each test, in place of its own; then only the time ends it."""
 
+PAUSE_VARIABLE = "SHOAL_FAULT_PAUSE"
+"""Seconds between two calls of a client that goes on for long, for machines that others need meanwhile."""
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -120,6 +123,10 @@ class FaultRun:
 
 def box_seconds(own: float) -> float:
     return float(os.environ.get(SECONDS_VARIABLE, own))
+
+
+def pause_seconds() -> float:
+    return float(os.environ.get(PAUSE_VARIABLE, 0))
 
 
 def chosen_seed() -> int:

@@ -31,6 +31,8 @@ class StreamMix:
     client: ShoalClient
     bucket: str
     chance: random.Random
+    pause_seconds: float = 0.0
+    """Of each task between two calls."""
     counts: Counter[str] = field(default_factory=Counter)
 
     async def run(self, over: Callable[[], bool], *, tasks: int) -> None:
@@ -51,6 +53,7 @@ class StreamMix:
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 await (self._cancelled(work()) if cancelled else work())
             self.counts[f"{work.__name__.strip('_')}{' cancelled' if cancelled else ''}"] += 1
+            await asyncio.sleep(self.pause_seconds * self.chance.uniform(0.5, 1.5))
 
     async def _cancelled(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

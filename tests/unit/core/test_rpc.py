@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ from shoal_core.rpc import (
 )
 from shoal_core.rpc_gate import is_loopback, peer_host
 from shoal_core.telemetry import request_id
+from support.waiting import eventually
 
 Behaviour = Callable[[], Awaitable[None]]
 Start = Callable[..., Awaitable[str]]
@@ -98,6 +100,16 @@ class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
             yield chunk_pb2.CommitResponse()
 
 
+class OneCommit(ChunkServicer):
+    """Ends the call after one message, whatever else the caller has to say."""
+
+    async def Commit(
+        self, request_iterator: AsyncIterator[chunk_pb2.CommitRequest], context: Context
+    ) -> AsyncIterator[chunk_pb2.CommitResponse]:
+        await anext(request_iterator)
+        yield chunk_pb2.CommitResponse()
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> ClusterAuthority:
     return ClusterAuthority.create(tmp_path_factory.mktemp("ca"), "cluster-a")
@@ -120,6 +132,7 @@ async def start(node_files: TlsFiles) -> AsyncIterator[Start]:
         address: str = "127.0.0.1:0",
         tls: TlsFiles = node_files,
         load: Load | None = None,
+        chunks: ChunkServicer | None = None,
         **limits: float,
     ) -> str:
         server = build_server(
@@ -128,7 +141,7 @@ async def start(node_files: TlsFiles) -> AsyncIterator[Start]:
             mode=mode,
             services=[
                 lambda server: cluster_pb2_grpc.add_ClusterServiceServicer_to_server(servicer, server),
-                lambda server: chunk_pb2_grpc.add_ChunkServiceServicer_to_server(ChunkServicer(), server),
+                lambda server: chunk_pb2_grpc.add_ChunkServiceServicer_to_server(chunks or ChunkServicer(), server),
             ],
             load=load,
             **limits,  # type: ignore[arg-type]  # one dictionary of numbers, some whole
@@ -559,6 +572,27 @@ async def test_cancelled_stream_closes_the_handlers_generator(start: Start, node
     stream.cancel()
     async with asyncio.timeout(10):
         await servicer.ended.wait()
+
+
+async def test_a_call_whose_messages_were_not_all_read_is_freed_at_its_end(
+    start: Start, node_channels: Channels
+) -> None:
+    stub = chunk_pb2_grpc.ChunkServiceStub(node_channels.get(await start(ClusterServicer(), chunks=OneCommit())))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            stream = stub.Commit(timeout=10)
+            await stream.write(chunk_pb2.CommitRequest())
+            assert [await stream.read() for _ in range(2)][1] is grpc.aio.EOF
+        await eventually(lambda: not calls_held())
+    finally:
+        gc.enable()
+
+
+def calls_held() -> int:
+    """Of this process's servers, in memory."""
+    return sum(type(each).__name__ == "_ServicerContext" for each in gc.get_objects())
 
 
 async def test_channel_closed_during_a_call_is_unavailable(start: Start, node_channels: Channels) -> None:
