@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -16,16 +15,13 @@ import pytest
 
 from shoal.chunk.v1 import chunk_pb2, chunk_pb2_grpc
 from shoal.cluster.v1 import cluster_pb2, cluster_pb2_grpc
-from shoal_core import errors, rpc_gate
+from shoal_core import errors
 from shoal_core.access import LOCAL_ADMINISTRATOR
 from shoal_core.certificates import ClusterAuthority, TlsFiles
 from shoal_core.error_table import DETAILS_KEY, ERROR_TABLE
 from shoal_core.etcd.connection import CHANNEL_OPTIONS as ETCD_OPTIONS
-from shoal_core.load import Load
-from shoal_core.machine import MachineReading
 from shoal_core.rpc import (
     CHANNEL_OPTIONS,
-    MESSAGE_BYTES_MAX,
     SERVER_OPTIONS,
     Channels,
     Context,
@@ -33,141 +29,11 @@ from shoal_core.rpc import (
     add_listener,
     build_server,
     call,
-    current_principal,
     translate_errors,
 )
 from shoal_core.rpc_gate import is_loopback, peer_host
 from shoal_core.telemetry import request_id
-from support.waiting import eventually
-
-Behaviour = Callable[[], Awaitable[None]]
-Start = Callable[..., Awaitable[str]]
-GetMap = grpc.aio.UnaryUnaryMultiCallable[cluster_pb2.GetClusterMapRequest, cluster_pb2.GetClusterMapResponse]
-Raw = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-REQUEST = cluster_pb2.GetClusterMapRequest()
-
-
-class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
-    """Does what the test says, and answers who called."""
-
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
-        self.behaviour = behaviour
-        self.calls = 0
-        self.ended = asyncio.Event()
-
-    async def GetClusterMap(
-        self, request: cluster_pb2.GetClusterMapRequest, context: Context
-    ) -> cluster_pb2.GetClusterMapResponse:
-        self.calls += 1
-        if self.behaviour is not None:
-            await self.behaviour()
-        return cluster_pb2.GetClusterMapResponse(
-            cluster_map=cluster_pb2.ClusterMap(cluster_id=current_principal().name)
-        )
-
-    async def WatchClusterMap(
-        self, request: cluster_pb2.WatchClusterMapRequest, context: Context
-    ) -> AsyncIterator[cluster_pb2.WatchClusterMapResponse]:
-        try:
-            yield cluster_pb2.WatchClusterMapResponse()
-            if self.behaviour is not None:
-                await self.behaviour()
-            await asyncio.Event().wait()
-        finally:
-            self.ended.set()
-
-    async def SetMemberState(
-        self, request: cluster_pb2.SetMemberStateRequest, context: Context
-    ) -> cluster_pb2.SetMemberStateResponse:
-        return cluster_pb2.SetMemberStateResponse()
-
-    async def GetSettings(
-        self, request: cluster_pb2.GetSettingsRequest, context: Context
-    ) -> cluster_pb2.GetSettingsResponse:
-        return cluster_pb2.GetSettingsResponse()
-
-    async def UpdateSettings(
-        self, request: cluster_pb2.UpdateSettingsRequest, context: Context
-    ) -> cluster_pb2.UpdateSettingsResponse:
-        return cluster_pb2.UpdateSettingsResponse()
-
-
-class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
-    async def Commit(
-        self, request_iterator: AsyncIterator[chunk_pb2.CommitRequest], context: Context
-    ) -> AsyncIterator[chunk_pb2.CommitResponse]:
-        async for _ in request_iterator:
-            yield chunk_pb2.CommitResponse()
-
-
-class OneCommit(ChunkServicer):
-    """Ends the call after one message, whatever else the caller has to say."""
-
-    async def Commit(
-        self, request_iterator: AsyncIterator[chunk_pb2.CommitRequest], context: Context
-    ) -> AsyncIterator[chunk_pb2.CommitResponse]:
-        await anext(request_iterator)
-        yield chunk_pb2.CommitResponse()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> ClusterAuthority:
-    return ClusterAuthority.create(tmp_path_factory.mktemp("ca"), "cluster-a")
-
-
-@pytest.fixture(scope="module")
-def node_files(authority: ClusterAuthority, tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
-    return authority.issue(tmp_path_factory.mktemp("target"), "target", "t1")
-
-
-@pytest.fixture
-async def start(node_files: TlsFiles) -> AsyncIterator[Start]:
-    """Starts servers, and stops them at the end."""
-    servers: list[grpc.aio.Server] = []
-
-    async def started(
-        servicer: ClusterServicer,
-        *,
-        mode: Listener = Listener.INTERNAL,
-        address: str = "127.0.0.1:0",
-        tls: TlsFiles = node_files,
-        load: Load | None = None,
-        chunks: ChunkServicer | None = None,
-        **limits: float,
-    ) -> str:
-        server = build_server(
-            node="t1",
-            cluster_id="cluster-a",
-            mode=mode,
-            services=[
-                lambda server: cluster_pb2_grpc.add_ClusterServiceServicer_to_server(servicer, server),
-                lambda server: chunk_pb2_grpc.add_ChunkServiceServicer_to_server(chunks or ChunkServicer(), server),
-            ],
-            load=load,
-            **limits,  # type: ignore[arg-type]  # one dictionary of numbers, some whole
-        )
-        bound = add_listener(server, address, tls=tls, mode=mode)
-        await server.start()
-        servers.append(server)
-        return bound
-
-    yield started
-    for server in servers:
-        await server.stop(0)
-
-
-@pytest.fixture
-async def node_channels(node_files: TlsFiles) -> AsyncIterator[Channels]:
-    channels = Channels(node_files)
-    yield channels
-    await channels.close()
-
-
-@pytest.fixture
-async def user_channels(node_files: TlsFiles) -> AsyncIterator[Channels]:
-    channels = Channels(TlsFiles(node_files.ca))
-    yield channels
-    await channels.close()
+from support.rpc_servers import REQUEST, Behaviour, ClusterServicer, Raw, Start, get_map
 
 
 @pytest.fixture
@@ -181,10 +47,6 @@ def socket_folder() -> Iterator[Path]:
 def open_folder(socket_folder: Path) -> Path:
     socket_folder.chmod(0o755)
     return socket_folder
-
-
-def get_map(channels: Channels, address: str) -> GetMap:
-    return cluster_pb2_grpc.ClusterServiceStub(channels.get(address)).GetClusterMap
 
 
 def raising(error: BaseException) -> Behaviour:
@@ -430,80 +292,6 @@ async def test_call_without_deadline_ends_at_the_servers_ceiling(
         await get_map(node_channels, address)(REQUEST)
 
 
-async def test_call_over_the_limit_is_told_to_come_later(start: Start, node_channels: Channels) -> None:
-    release = asyncio.Event()
-    entered = asyncio.Event()
-
-    async def hold() -> None:
-        entered.set()
-        await release.wait()
-
-    address = await start(ClusterServicer(hold), concurrent_calls_max=1)
-    first = asyncio.create_task(call(get_map(node_channels, address), REQUEST, timeout_seconds=10))
-    await entered.wait()
-    with pytest.raises(errors.TooBusy):
-        await call(get_map(node_channels, address), REQUEST, timeout_seconds=10)
-    release.set()
-    await first
-    await call(get_map(node_channels, address), REQUEST, timeout_seconds=10)
-
-
-async def test_a_watch_over_the_limit_is_told_to_come_later_and_shuts_no_call_out(
-    start: Start, node_channels: Channels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rpc_gate, "CONCURRENT_WATCHES_MAX", 1)
-    address = await start(ClusterServicer())
-    stub = cluster_pb2_grpc.ClusterServiceStub(node_channels.get(address))
-    first = stub.WatchClusterMap(cluster_pb2.WatchClusterMapRequest(), timeout=10)
-    await first.read()
-    with pytest.raises(errors.TooBusy), translate_errors("t1"):
-        await stub.WatchClusterMap(cluster_pb2.WatchClusterMapRequest(), timeout=10).read()
-    await call(stub.GetClusterMap, REQUEST, timeout_seconds=10)
-    first.cancel()
-
-
-async def test_short_of_memory_calls_are_told_to_come_later_but_watches_are_served(
-    start: Start, node_channels: Channels
-) -> None:
-    load = Load(lambda: MachineReading(1 << 30, 0, processor_waiting=0.0, disk_waiting=0.0))
-    load.take(MachineReading(1 << 30, 0, processor_waiting=0.0, disk_waiting=0.0))
-    address = await start(ClusterServicer(), load=load)
-    stub = cluster_pb2_grpc.ClusterServiceStub(node_channels.get(address))
-    with pytest.raises(errors.TooBusy, match="memory"):
-        await call(stub.GetClusterMap, REQUEST, timeout_seconds=10)
-    watch = stub.WatchClusterMap(cluster_pb2.WatchClusterMapRequest(), timeout=10)
-    assert await watch.read()
-    watch.cancel()
-
-
-async def test_calls_that_hold_all_the_memory_they_may_leave_none_for_another(
-    start: Start, node_channels: Channels
-) -> None:
-    load, release, entered = Load(), asyncio.Event(), asyncio.Event()
-    load.share_bytes = 1
-
-    async def hold() -> None:
-        entered.set()
-        await release.wait()
-
-    address = await start(ClusterServicer(hold), load=load)
-    first = asyncio.create_task(call(get_map(node_channels, address), REQUEST, timeout_seconds=10))
-    await entered.wait()
-    with pytest.raises(errors.TooBusy, match="memory"):
-        await call(get_map(node_channels, address), REQUEST, timeout_seconds=10)
-    release.set()
-    await first
-
-
-async def test_a_message_that_is_too_long_is_refused_unread(start: Start, node_channels: Channels) -> None:
-    servicer = ClusterServicer()
-    address = await start(servicer)
-    method: Raw = node_channels.get(address).unary_unary("/shoal.cluster.v1.ClusterService/GetClusterMap")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await method(bytes(MESSAGE_BYTES_MAX + 1), timeout=10)
-    assert (caught.value.code(), servicer.calls) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 0)
-
-
 async def test_refused_calls_do_not_use_up_the_limit(start: Start, user_channels: Channels) -> None:
     address = await start(ClusterServicer(), mode=Listener.PUBLIC, concurrent_calls_max=1)
     stub = chunk_pb2_grpc.ChunkServiceStub(user_channels.get(address))
@@ -572,27 +360,6 @@ async def test_cancelled_stream_closes_the_handlers_generator(start: Start, node
     stream.cancel()
     async with asyncio.timeout(10):
         await servicer.ended.wait()
-
-
-async def test_a_call_whose_messages_were_not_all_read_is_freed_at_its_end(
-    start: Start, node_channels: Channels
-) -> None:
-    stub = chunk_pb2_grpc.ChunkServiceStub(node_channels.get(await start(ClusterServicer(), chunks=OneCommit())))
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(3):
-            stream = stub.Commit(timeout=10)
-            await stream.write(chunk_pb2.CommitRequest())
-            assert [await stream.read() for _ in range(2)][1] is grpc.aio.EOF
-        await eventually(lambda: not calls_held())
-    finally:
-        gc.enable()
-
-
-def calls_held() -> int:
-    """Of this process's servers, in memory."""
-    return sum(type(each).__name__ == "_ServicerContext" for each in gc.get_objects())
 
 
 async def test_channel_closed_during_a_call_is_unavailable(start: Start, node_channels: Channels) -> None:
