@@ -13,7 +13,6 @@ from shoal_core.certificates import TlsFiles
 from shoal_core.cluster_map import Member, MemberRole
 from shoal_core.host import host_id
 from shoal_core.node import Node, background, open_node
-from shoal_core.placement import slot_of_hash
 from shoal_core.process import ready_file, run_service
 from shoal_core.rpc import Channels
 from shoal_core.s3_keys import AccessKeys
@@ -113,7 +112,7 @@ async def connected_parts(
             host_id=host_id,
             proxy=Proxies(channels, lambda: view.current).choose,
             member_channel=lambda member: channels.get(member.internal_address),
-            local_store=lambda name: stores.local_of(view.current.primary(slot_of_hash(name.hashed))),
+            local_store=lambda name: stores.local_of(view.current.primary(name.slot)),
             batch_missing_max=config.batch_missing_max,
             promote_folder=config.promote_folder,
             batches_elsewhere=lambda items: streams_of(items, view.current, stores.channel_elsewhere),

@@ -38,8 +38,8 @@ class LaneTally:
         self._answers: Tally[tuple[str, str, int]] = Tally()
         self._flushing = False
 
-    def add(self, loop: asyncio.AbstractEventLoop, surface: str, method: str, status: int) -> None:
-        self._answers[surface, method, status] += 1
+    def add(self, loop: asyncio.AbstractEventLoop, labels: tuple[str, str, int]) -> None:
+        self._answers[labels] += 1
         if not self._flushing:
             self._flushing = True
             loop.call_later(FLUSH_SECONDS, self.flush)

@@ -38,6 +38,10 @@ class Buckets(Protocol):
         """The bucket if this process knows it, without asking anybody. Raises PermissionDenied."""
         ...
 
+    def state(self) -> object | None:
+        """The same object for as long as `known` gives the same answers; None while it has to be asked each time."""
+        ...
+
     def list(self, provider: str = "") -> Sequence[Bucket]: ...
 
 

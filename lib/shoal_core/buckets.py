@@ -120,6 +120,10 @@ class BucketDirectory:
         authorize(principal, permission, reference)
         return self._by_key.get(key_of(reference)) if self._is_fresh() else None
 
+    def state(self) -> object | None:
+        """The same object for as long as `known` gives the same answers; None while the mirror is not fresh."""
+        return self._by_key if self._is_fresh() else None
+
     def list(self, provider: str = "") -> list[Bucket]:
         """Sorted by provider, namespace and name; all providers, or one."""
         found = [bucket for bucket in self._by_key.values() if provider in ("", bucket.reference.provider)]

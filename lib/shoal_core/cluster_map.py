@@ -86,9 +86,14 @@ class ClusterMap:
 
     def primary(self, slot: int) -> Member:
         """The target that holds the slot, reachable or not."""
+        return self._primaries[slot]
+
+    @cached_property
+    def _primaries(self) -> list[Member]:
+        """Of every slot: each request asks for one."""
         if not self.targets:
             raise Unavailable("no target has joined the cluster yet: start one, then repeat")
-        return self._by_id[self.placement.primary(slot)]
+        return list(map(self._by_id.__getitem__, self.placement.primary_ids))
 
 
 def state_of(cluster_map: ClusterMap, member_id: str) -> MemberState:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -13,6 +15,5 @@ def host_id() -> str:
     return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
 
 
-def boottime_seconds() -> float:
-    """Goes on while the machine sleeps, unlike the monotonic clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+boottime_seconds: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Goes on while the machine sleeps, unlike the monotonic clock. Asked for each request, so no function of ours."""

@@ -60,7 +60,7 @@ class Placement:
         return placement_of(epoch, tuple(sorted(targets, key=lambda target: target.id)))
 
     def primary(self, slot: int) -> str:
-        return self._primary_ids[slot]
+        return self.primary_ids[slot]
 
     def rank(self, slot: int) -> tuple[str, ...]:
         """All targets, best first, at most one of each failure domain until the domains run out."""
@@ -84,7 +84,7 @@ class Placement:
         return numpy.packbits(self._primaries == ids.index(target_id), bitorder="little").tobytes()
 
     @cached_property
-    def _primary_ids(self) -> list[str]:
+    def primary_ids(self) -> list[str]:
         """As a list, since one number of an array takes long to get."""
         ids = [target.id for target in self.targets]
         return [ids[number] for number in self._primaries.tolist()]

@@ -120,7 +120,7 @@ class Index:
 
     def _open(self, *, create: bool) -> None:
         self._owned_at: tuple[int, bytes] = (-1, b"")
-        """Of the last transaction that looked: its number, and the slots."""
+        """Of the last transaction that looked: its number, and the slots. One tuple, since threads look, too."""
         path = self.path
         if create:
             allocate_lock_file(self._place / "lock.mdb", LOCK_HEAD_BYTES)
@@ -135,6 +135,9 @@ class Index:
                 sync=self._sync,
                 readahead=False,
             )
+            self.look: Callable[[], lmdb.Transaction] = self._environment.begin
+            """As `read`, at a third of its cost, for one value or two, which are bytes; errors of LMDB are the caller's
+            to explain. LMDB's own method, since one of ours around it costs as much as the look."""
             try:
                 self._open_tables(create=create)
             except BaseException:
@@ -170,10 +173,6 @@ class Index:
         """`buffers`: values are views, which end with the look; else bytes, which a walk over many small ones gets
         in a third of the time."""
         return Reading(self._environment, self.path, buffers=buffers)
-
-    def look(self) -> lmdb.Transaction:
-        """As `read`, at a third of its cost, for one value or two: errors of LMDB are the caller's to explain."""
-        return self._environment.begin(buffers=True)
 
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:

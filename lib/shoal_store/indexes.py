@@ -20,6 +20,14 @@ class Indexes(Mapping[str, Index]):
         self._open_index = open_index
         self._opened: dict[str, Index] = {}
         self._opening = threading.Lock()
+        self._only = mountpaths.all[0].id if len(mountpaths.all) == 1 else ""
+
+    def of_hash(self, hashed: bytes) -> Index:
+        """That which keeps the names of this hash. Raises MountpathUnavailable."""
+        mountpath_id = self._only or self._mountpaths.of_hash(hashed)
+        if not self._mountpaths.is_available(mountpath_id):
+            self._mountpaths.require(mountpath_id)
+        return self._opened.get(mountpath_id) or self.opened(mountpath_id)
 
     def __getitem__(self, mountpath_id: str) -> Index:
         if not self._mountpaths.is_available(mountpath_id):

@@ -7,8 +7,7 @@ keys are not in name order; a listing sorts within the group.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+import msgspec
 import xxhash
 
 from shoal_core.errors import InvalidName
@@ -35,16 +34,19 @@ def encode_name(name: str) -> bytes:
     return encoded
 
 
-class PlacedName(NamedTuple):
+class PlacedName(msgspec.Struct, frozen=True, gc=False):
     """A name, looked at once: what tells its slot, its mountpath and its row."""
 
     encoded: bytes
     hashed: bytes
     """As `name_hash` makes it."""
+    slot: int
+    """As `slot_of_hash` tells it."""
 
 
 def placed(bucket_id: BucketId, encoded_name: bytes) -> PlacedName:
-    return PlacedName(encoded_name, name_hash(bucket_id, encoded_name))
+    hashed = name_hash(bucket_id, encoded_name)
+    return PlacedName(encoded_name, hashed, hashed[0] << 8 | hashed[1])
 
 
 def key_of(bucket_id: BucketId, encoded_name: bytes) -> bytes:

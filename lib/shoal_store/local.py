@@ -23,7 +23,7 @@ from shoal_store.copying import CannotLink, unplaced
 from shoal_store.hashing import Bytes
 from shoal_store.keys import encode_name
 from shoal_store.local_uploads import LocalUploads
-from shoal_store.reader import ATTEMPTS_LEFT, StoreReader
+from shoal_store.reader import ATTEMPTS_LEFT
 from shoal_store.stored_body import StoredBody
 from shoal_store.threads import in_thread
 from shoal_store.writer import Written, inline
@@ -62,10 +62,6 @@ class LocalObjectStore(LocalUploads):
             conditions_of(request.preconditions),
         )
 
-    @property
-    def reader(self) -> StoreReader:
-        return self._reader
-
     async def open(
         self,
         bucket: Bucket,
@@ -74,12 +70,12 @@ class LocalObjectStore(LocalUploads):
         range: RangeRequest | None = None,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> StoredBody:
-        return await self._reader.open(bucket, name, range, preconditions)
+        return await self.reader.open(bucket, name, range, preconditions)
 
     async def head(
         self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> ObjectInfo:
-        return await self._reader.head(bucket, name, preconditions)
+        return await self.reader.head(bucket, name, preconditions)
 
     async def delete(
         self, bucket: Bucket, name: str, *, preconditions: Preconditions = NO_PRECONDITIONS
@@ -97,7 +93,7 @@ class LocalObjectStore(LocalUploads):
         return await self._committer.commit(commit)
 
     async def list(self, bucket: Bucket, query: ListQuery) -> ListPage:
-        return await in_thread(self._reader.page, bucket, query)
+        return await in_thread(self.reader.page, bucket, query)
 
     async def copy(self, bucket: Bucket, request: CopyRequest) -> ObjectInfo:
         """Raises StaleEpoch when this target has not both names."""
@@ -111,7 +107,7 @@ class LocalObjectStore(LocalUploads):
     def _linked(self, bucket: Bucket, request: CopyRequest) -> Written:
         """Blocks."""
         for attempt in ATTEMPTS_LEFT:
-            found, payload = self._reader.record(request.source, request.source_name)
+            found, payload = self.reader.record(request.source, request.source_name)
             conditions.check(request.source_preconditions, found, reading=True)
             record = unplaced(found, request.description)
             if record.inline:

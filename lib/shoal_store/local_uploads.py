@@ -43,7 +43,7 @@ class LocalUploads:
     def __init__(
         self, reader: StoreReader, writer: BodyWriter, committer: Committer, *, epoch: Callable[[], int]
     ) -> None:
-        self._reader = reader
+        self.reader = reader
         self._writer = writer
         self._committer = committer
         self._epoch = epoch
@@ -62,7 +62,7 @@ class LocalUploads:
         if not 1 <= number <= PARTS_MAX:
             raise InvalidArgument(f"a part has a number from 1 to {PARTS_MAX}, not {number}")
         # Before the bytes are taken; the commit looks again.
-        found = await in_thread(self._reader.uploads.find, bucket, request.name, upload_id)
+        found = await in_thread(self.reader.uploads.find, bucket, request.name, upload_id)
         written = await self._writer.write(bucket, request, body, upload=upload_id)
         part = part_of(written.record)
         step = UploadStep(found.id, number=number, part=part)
@@ -74,7 +74,7 @@ class LocalUploads:
         self, bucket: Bucket, name: str, upload_id: str, completion: Completion
     ) -> ObjectInfo:
         # The upload's id lies in a folder's name only to spread the waiting.
-        folder = self._reader.uploads.index_of(bucket, name).path / "data" / id_of(upload_id).hex()[-2:]
+        folder = self.reader.uploads.index_of(bucket, name).path / "data" / id_of(upload_id).hex()[-2:]
         return await to_the_end(self._complete(bucket, name, upload_id, completion, folder=folder))
 
     async def _complete(
@@ -82,9 +82,9 @@ class LocalUploads:
     ) -> ObjectInfo:
         async with alone(folder):
             try:
-                found = await in_thread(self._reader.uploads.find, bucket, name, upload_id)
+                found = await in_thread(self.reader.uploads.find, bucket, name, upload_id)
             except UploadNotFound:
-                if (info := self._reader.uploads.completed(bucket, name, upload_id)) is None:
+                if (info := self.reader.uploads.completed(bucket, name, upload_id)) is None:
                     raise
                 return info
             record = completed_record(found, completion)
@@ -108,12 +108,12 @@ class LocalUploads:
         await self._committer.commit(self._commit_of("abort-upload", bucket, name, step))
 
     async def list_uploads(self, bucket: Bucket, query: UploadQuery) -> UploadPage:
-        return await in_thread(self._reader.uploads.page, bucket, query)
+        return await in_thread(self.reader.uploads.page, bucket, query)
 
     async def list_parts(
         self, bucket: Bucket, name: str, upload_id: str
     ) -> tuple[UploadInfo, tuple[PartInfo, ...]]:
-        found = await in_thread(self._reader.uploads.find, bucket, name, upload_id)
+        found = await in_thread(self.reader.uploads.find, bucket, name, upload_id)
         parts = tuple(part_info(number, part) for number, part in found.parts.items())
         return upload_info(upload_id, found.upload), parts
 

@@ -15,7 +15,6 @@ import xxhash
 
 from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound
 from shoal_core.objects import Bucket
-from shoal_core.placement import slot_of_hash
 from shoal_store.index import Index, Reading
 from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
@@ -87,7 +86,7 @@ class Looks:
         if bucket.properties.verify == "always":
             return None
         ranges = chunk_ranges(record.chunks, start, length)
-        if not all(self._window.holds_range(chunk.file_id, at, end - at) for chunk, at, end in ranges):
+        if not all(self._window.holds_range(chunk.file_id, at, end) for chunk, at, end in ranges):
             return None
         pieces: list[bytes] = []
         try:
@@ -103,13 +102,12 @@ class Looks:
         return data if len(data) == length else None
 
     def _place(self, bucket: Bucket, place: PlacedName) -> tuple[bytes, _View]:
-        encoded, hashed = place
-        mountpath_id = self._mountpaths.of_hash(hashed)
+        mountpath_id = self._mountpaths.of_hash(place.hashed)
         view = self._views.get(mountpath_id)
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
-        view.index.check_owner_of_look(view.transaction, slot_of_hash(hashed))
-        return key_of(bucket.id, encoded), view
+        view.index.check_owner_of_look(view.transaction, place.slot)
+        return key_of(bucket.id, place.encoded), view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:
         descriptor = self._descriptors.get(chunk.file_id)

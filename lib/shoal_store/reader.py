@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 import lmdb
 import xxhash
@@ -21,7 +20,8 @@ from shoal_core.objects import (
 from shoal_store import conditions
 from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.durability import storage_error
-from shoal_store.index import Index, explained
+from shoal_store.index import explained
+from shoal_store.indexes import Indexes
 from shoal_store.keys import PlacedName, encode_name, key_of, placed
 from shoal_store.listing import list_page
 from shoal_store.looks import Looks
@@ -46,10 +46,11 @@ ATTEMPTS_LEFT = tuple(reversed(range(10)))
 
 
 class StoreReader:
-    def __init__(self, mountpaths: Mountpaths, indexes: Mapping[str, Index], *, target: str) -> None:
+    def __init__(self, mountpaths: Mountpaths, indexes: Indexes, *, target: str) -> None:
         self._mountpaths = mountpaths
         self._indexes = indexes
         self._target = target
+        self._locations = {folder.id: f"t[{target}]:{folder.id}" for folder in mountpaths.all}
         self._window = VerifiedWindow()
         self._warmth = Warmth()
         self.uploads = UploadReader(mountpaths, indexes, target=target)
@@ -95,6 +96,8 @@ class StoreReader:
             return None
         record, payload, location = self._find(bucket, name, with_payload=with_bytes)
         self._warmth.looked()
+        if range is None and with_bytes and not record.chunks:
+            return ReadyObject(record, location, None, payload)
         wanted = None
         if range is not None and (wanted := range.resolve(record.size)) is None:
             return None
@@ -117,7 +120,7 @@ class StoreReader:
         """None unless all of the range is verified and still there, and its beginning in memory."""
         ranges = chunk_ranges(record.chunks, start, length)
         for chunk, offset, end in ranges:
-            if not self._window.holds_range(chunk.file_id, offset, end - offset):
+            if not self._window.holds_range(chunk.file_id, offset, end):
                 return None
         files: list[FileRange] = []
         try:
@@ -149,27 +152,25 @@ class StoreReader:
         return self._find(bucket, placed(bucket.id, encode_name(name)), with_payload=with_payload)
 
     def _find(self, bucket: Bucket, name: PlacedName, *, with_payload: bool) -> tuple[Record, bytes, str]:
-        encoded, hashed = name
-        key = key_of(bucket.id, encoded)
-        index = self._indexes[self._mountpaths.of_hash(hashed)]
+        key = key_of(bucket.id, name.encoded)
+        index = self._indexes.of_hash(name.hashed)
         try:
             with index.look() as transaction:
-                index.check_owner_of_look(transaction, hashed[0] << 8 | hashed[1])
-                if (value := transaction.get(key, db=index.records)) is None:
-                    raise not_found(bucket, encoded)
+                index.check_owner_of_look(transaction, name.slot)
+                if (value := transaction.get(key, None, index.records)) is None:
+                    raise not_found(bucket, name.encoded)
                 record, payload = decode_record(key, value), b""
                 if with_payload and not record.chunks:
-                    payload = bytes(transaction.get(bucket.id + record.version, b"", db=index.payloads))
+                    payload = bytes(transaction.get(bucket.id + record.version, b"", index.payloads))
                     if (
                         len(payload) != record.size
                         or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum
                     ):
-                        raise DataCorrupt(
-                            f"the bytes of {bucket.reference}/{encoded.decode()} fail their checksum: run `shoal fsck`"
-                        )
+                        what = f"the bytes of {bucket.reference}/{name.encoded.decode()}"
+                        raise DataCorrupt(f"{what} fail their checksum: run `shoal fsck`")
         except lmdb.Error as error:
             raise explained(error, index.path) from error
-        return record, payload, f"t[{self._target}]:{index.mountpath_id}"
+        return record, payload, self._locations[index.mountpath_id]
 
     async def _open_parts(self, record: Record, wanted: ByteRange | None, what: str) -> list[OpenPart]:
         """Of the chunks that the range touches, all before the first byte leaves: an open file outlives its name.

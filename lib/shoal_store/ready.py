@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -17,16 +16,18 @@ from shoal_core.objects import ByteRange
 from shoal_store.durability import close_read
 from shoal_store.record import ChunkPlace, Record
 
-READY_BYTES = 1 << 20
-"""Of a range, what must be in memory for it to be ready. What follows is looked at when its turn comes."""
+READY_BYTES = 4 << 20
+"""Of a range, what must be in memory for it to be ready. What follows is looked at when its turn comes. As much as the
+kernel lets a socket hold: with 1 MiB a turn, 64 MiB took twice as many turns and a tenth more CPU."""
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+NOBODY_READS = [bytearray(1)]
+"""Where a look into the page cache puts the byte that it finds."""
 PROBE_BYTES = 256 << 10
 """Between two looks into the page cache: the kernel reads ahead, and drops, in pieces of about this size."""
 
 
-@dataclass(slots=True)
-class FileRange:
-    """Bytes of an open file. Whoever has it closes the descriptor."""
+class FileRange(msgspec.Struct, gc=False):
+    """Bytes of an open file. Whoever has it closes the descriptor. No dataclass, as ReadyObject."""
 
     descriptor: int
     offset: int
@@ -51,6 +52,9 @@ def close_files(files: Sequence[FileRange]) -> None:
 
 def chunk_ranges(chunks: Sequence[ChunkPlace], start: int, length: int) -> list[tuple[ChunkPlace, int, int]]:
     """(chunk, first byte within it, end within it) for every chunk that `length` bytes from `start` on touch."""
+    if len(chunks) == 1:
+        (chunk,) = chunks
+        return [(chunk, start, min(start + length, chunk.length))] if length and start < chunk.length else []
     found, begin, stop = [], 0, start + length
     for chunk in chunks:
         end = begin + chunk.length
@@ -62,10 +66,11 @@ def chunk_ranges(chunks: Sequence[ChunkPlace], start: int, length: int) -> list[
 
 def is_cached(descriptor: int, offset: int, end: int) -> bool:
     """Whether a read would find the bytes in memory, as far as a look every PROBE_BYTES can tell."""
-    probe = [bytearray(1)]
+    probe = os.preadv
     try:
-        for position in (*range(offset, end, PROBE_BYTES), end - 1):
-            os.preadv(descriptor, probe, position, os.RWF_NOWAIT)
+        for position in range(offset, end, PROBE_BYTES):
+            probe(descriptor, NOBODY_READS, position, os.RWF_NOWAIT)
+        probe(descriptor, NOBODY_READS, end - 1, os.RWF_NOWAIT)
     except OSError:
         # EAGAIN for bytes that are on disk alone; EOPNOTSUPP where the filesystem cannot tell.
         return False

@@ -20,7 +20,7 @@ def unseal(key: bytes, value: bytes | memoryview, *, format: int, what: str) -> 
     """The body. Raises DataCorrupt for anything that was not sealed under this key in this format."""
     value = bytes(value)
     body = value[HEAD_BYTES:]
-    if len(value) < HEAD_BYTES or xxhash.xxh3_64_digest(key + body) != value[1:HEAD_BYTES]:
+    if xxhash.xxh3_64_digest(key + body) != value[1:HEAD_BYTES]:
         raise DataCorrupt(f"{what} of the index fails its checksum: run `shoal fsck`", key=key.hex()[:64])
     if value[0] != format:
         raise DataCorrupt(f"{what} of the index has format {value[0]}; this Shoal knows {format}")

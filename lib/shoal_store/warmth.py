@@ -43,7 +43,7 @@ class Warmth:
         self._watchful_until = 0.0
         self._warm_looks_wanted = WARM_LOOKS_MIN
         self._warm_looks_left = 0
-        self._unchecked = 0
+        self._looks_until_check = CHECK_EVERY
 
     @property
     def is_warm(self) -> bool:
@@ -65,10 +65,13 @@ class Warmth:
 
     def looked(self) -> None:
         """After each look on the loop."""
-        self._unchecked += 1
-        if self._unchecked < (WATCHFUL_CHECK_EVERY if self._watchful_until else CHECK_EVERY):
+        self._looks_until_check -= 1
+        if self._looks_until_check > 0:
             return
-        self._unchecked = 0
+        self._check()
+        self._looks_until_check = WATCHFUL_CHECK_EVERY if self._watchful_until else CHECK_EVERY
+
+    def _check(self) -> None:
         before, self._known = self._known, self._waits()
         if self._known > before:
             if self._watchful_until:
@@ -92,6 +95,7 @@ class Warmth:
         self._warm_looks_left = self._warm_looks_wanted
         self.cold_until = now + COLD_SECONDS_MAX
         self._watchful_until = now + WATCHFUL_SECONDS
+        self._looks_until_check = WATCHFUL_CHECK_EVERY
 
 
 def waits_of_thread() -> int:

@@ -20,11 +20,13 @@ class VerifiedWindow:
     def holds(self, file_id: bytes, block: int) -> bool:
         return self._verified.get((file_id, block), 0.0) > time.monotonic()
 
-    def holds_range(self, file_id: bytes, offset: int, length: int) -> bool:
+    def holds_range(self, file_id: bytes, offset: int, end: int) -> bool:
         """Whether every block that has one of these bytes is verified."""
         now, verified = time.monotonic(), self._verified
-        blocks = range(offset // BLOCK_BYTES, (offset + length - 1) // BLOCK_BYTES + 1)
-        return all(verified.get((file_id, block), 0.0) > now for block in blocks)
+        for block in range(offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES + 1):
+            if verified.get((file_id, block), 0.0) <= now:
+                return False
+        return True
 
     def add(self, file_id: bytes, block: int, *, block_bytes: int) -> None:
         if block_bytes != BLOCK_BYTES:

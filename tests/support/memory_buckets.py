@@ -32,6 +32,9 @@ class MemoryBuckets:
         authorize(principal, permission, reference)
         return self._buckets.get(reference)
 
+    def state(self) -> object:
+        return self._buckets
+
     def list(self, provider: str = "") -> Sequence[Bucket]:
         buckets = self._buckets.values()
         return [each for each in buckets if provider in ("", each.reference.provider)]
@@ -46,14 +49,15 @@ class MemoryBuckets:
         if reference in self._buckets:
             raise BucketAlreadyExists(f"{reference} already exists")
         bucket = Bucket(reference, BucketId(os.urandom(8)), 1, time.time_ns(), properties or self._defaults)
-        self._buckets[reference] = bucket
+        self._buckets = {**self._buckets, reference: bucket}
         return bucket
 
     async def update(self, reference: BucketReference, properties: BucketProperties) -> Bucket:
         bucket = replace(self._buckets[reference], properties=properties)
-        self._buckets[reference] = bucket
+        self._buckets = {**self._buckets, reference: bucket}
         return bucket
 
     async def delete(self, reference: BucketReference) -> None:
-        if self._buckets.pop(reference, None) is None:
+        if reference not in self._buckets:
             raise BucketNotFound(f"{reference} does not exist")
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if key != reference}

@@ -7,7 +7,9 @@ object whose fields are marks, and the marks are what is filled in. Nothing here
 
 from __future__ import annotations
 
-from shoal_core.objects import Checksum, ObjectInfo, Version
+from functools import lru_cache
+
+from shoal_core.objects import ByteRange, Checksum, ObjectInfo, Version
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.rest.object_headers import entity_headers, http_date_of
 from shoal_gateway.s3.object_headers import object_headers
@@ -47,50 +49,94 @@ def text_of(headers: Headers) -> str:
     return b"".join(b"%b: %b\r\n" % header for header in headers).decode()
 
 
-REST = shape(entity_headers(MARKED), ETAG, DATE, TYPE, CHECKSUM_TYPE, CHECKSUM_VALUE, TIME, SEQUENCE)
-S3 = shape(object_headers(MARKED), ETAG, DATE, TYPE)
+REST = shape(entity_headers(MARKED), ETAG, DATE, CHECKSUM_VALUE, TIME, SEQUENCE)
+S3 = shape(object_headers(MARKED), ETAG, DATE)
+WHOLE = "content-length: %s\r\nx-request-id: %s\r\n\r\n"
+PART = "content-length: %s\r\ncontent-range: bytes %s-%s/%s\r\nx-request-id: %s\r\n\r\n"
+TEXTS_MAX = 256
+
+
+@lru_cache(4096)
+def date_of(seconds: int) -> str:
+    return http_date_of(seconds).decode()
 
 
 class PlainHeads:
-    """Knows the lines that begin every answer, which change once a second."""
+    """Keeps a text with holes for each type of content and of checksum, until the lines that begin every answer change,
+    which they do once a second."""
 
     def __init__(self) -> None:
         self._common: Headers = []
-        self._begin = self._begin_part = ""
+        self._rest: dict[tuple[str, str, bool], str] = {}
+        self._s3: dict[tuple[str, bool], str] = {}
 
     def rest(self, found: ReadyObject, common: Headers) -> bytes | None:
         """Of a GET through AIStore's API. None when the object is not plain."""
-        record = found.record
-        varying = record.etag + record.content_type + record.checksum_value
-        if record.metadata or not record.checksum_value or not (varying.isascii() and varying.isprintable()):
+        record, part = found.record, found.range
+        etag, checksum = record.etag, record.checksum_value
+        varying = etag + checksum
+        if record.metadata or not checksum or not (varying.isascii() and varying.isprintable()):
             return None
-        date = http_date_of(record.modified_ns // 1_000_000_000).decode()
-        lines = REST % (
-            record.etag, date, record.content_type, record.checksum_type, record.checksum_value, record.modified_ns,
-            record.sequence,
-        )  # fmt: skip
-        return self._head(found, common, lines, new_request_id())
+        if common is not self._common:
+            self._begin_anew(common)
+        key = record.content_type, record.checksum_type, part is None
+        if (text := self._rest.get(key)) is None and (text := self._rest_text(*key)) is None:
+            return None
+        time, size, sequence, identity = record.modified_ns, record.size, record.sequence, new_request_id()
+        date = date_of(time // 1_000_000_000)
+        if part is None:
+            return (text % (etag, date, checksum, time, sequence, size, identity)).encode()
+        return (text % (etag, date, checksum, time, sequence, *sizes_of(part, size), identity)).encode()
 
     def s3(self, found: ReadyObject, common: Headers) -> bytes | None:
         """Of a GET or HEAD through S3. None when the object is not plain."""
-        record = found.record
-        varying = record.etag + record.content_type
-        if record.metadata or record.headers or not (varying.isascii() and varying.isprintable()):
+        record, part = found.record, found.range
+        etag = record.etag
+        if record.metadata or record.headers or not (etag.isascii() and etag.isprintable()):
             return None
-        identity, date = new_request_id(), http_date_of(record.modified_ns // 1_000_000_000).decode()
-        lines = S3 % (record.etag, date, record.content_type)
-        return self._head(found, common, f"{lines}x-amz-request-id: {identity}\r\n", identity)
-
-    def _head(self, found: ReadyObject, common: Headers, lines: str, identity: str) -> bytes:
         if common is not self._common:
-            self._common, text = common, text_of(common)
-            self._begin = f"HTTP/1.1 200 OK\r\n{text}"
-            self._begin_part = f"HTTP/1.1 206 Partial Content\r\n{text}"
-        size, part = found.record.size, found.range
+            self._begin_anew(common)
+        key = record.content_type, part is None
+        if (text := self._s3.get(key)) is None and (text := self._s3_text(*key)) is None:
+            return None
+        date, identity, size = date_of(record.modified_ns // 1_000_000_000), new_request_id(), record.size
         if part is None:
-            return f"{self._begin}{lines}content-length: {size}\r\nx-request-id: {identity}\r\n\r\n".encode()
-        return (
-            f"{self._begin_part}{lines}content-length: {part.length}\r\n"
-            f"content-range: bytes {part.offset}-{part.offset + part.length - 1}/{size}\r\n"
-            f"x-request-id: {identity}\r\n\r\n"
-        ).encode()
+            return (text % (etag, date, identity, size, identity)).encode()
+        return (text % (etag, date, identity, *sizes_of(part, size), identity)).encode()
+
+    def _begin_anew(self, common: Headers) -> None:
+        self._common, self._rest, self._s3 = common, {}, {}
+
+    def _rest_text(self, content_type: str, checksum_type: str, whole: bool) -> str | None:
+        if not is_plain(content_type + checksum_type):
+            return None
+        lines = REST.replace(CHECKSUM_TYPE, escaped(checksum_type)).replace(TYPE, escaped(content_type))
+        text = self._text(lines, whole=whole)
+        if len(self._rest) < TEXTS_MAX:
+            self._rest[content_type, checksum_type, whole] = text
+        return text
+
+    def _s3_text(self, content_type: str, whole: bool) -> str | None:
+        if not is_plain(content_type):
+            return None
+        lines = S3.replace(TYPE, escaped(content_type)) + "x-amz-request-id: %s\r\n"
+        text = self._text(lines, whole=whole)
+        if len(self._s3) < TEXTS_MAX:
+            self._s3[content_type, whole] = text
+        return text
+
+    def _text(self, lines: str, *, whole: bool) -> str:
+        status, end = ("200 OK", WHOLE) if whole else ("206 Partial Content", PART)
+        return f"HTTP/1.1 {status}\r\n{escaped(text_of(self._common))}{lines}{end}"
+
+
+def is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def sizes_of(part: ByteRange, size: int) -> tuple[int, int, int, int]:
+    return part.length, part.offset, part.offset + part.length - 1, size

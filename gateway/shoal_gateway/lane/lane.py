@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import msgspec
 
+from shoal_core.access import Permission
 from shoal_core.errors import ShoalError
 from shoal_core.names import checked_object_name
-from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, BucketReference, ObjectInfo, PutRequest
+from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, ObjectInfo, PutRequest, RangeRequest
 from shoal_core.s3_keys import AccessKeys
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.call import decode_once
 from shoal_gateway.guard import LocalGuard
+from shoal_gateway.lane.admitted import REPEATED, Admitted, WhileUnchanged
 from shoal_gateway.lane.heads import PlainHeads
 from shoal_gateway.lane.requests import (
     HASHED_BYTES_MAX,
     KNOWN_HEADERS,
+    OBJECTS,
     LaneRequest,
     parse_head,
     parse_put,
@@ -35,17 +38,15 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, Route, permission_of
 from shoal_gateway.rest import objects as rest_objects
 from shoal_gateway.rest.object_headers import entity_headers, full_head_headers, selected_head_headers
-from shoal_gateway.rest.objects import PREFIX as OBJECT_PREFIX
 from shoal_gateway.s3 import objects as s3_objects
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.face import is_s3
 from shoal_gateway.s3.object_headers import DEFAULT_CONTENT_TYPE as S3_CONTENT_TYPE, object_headers
 from shoal_gateway.s3.objects import wants_checksums
 from shoal_gateway.s3.operations import PERMISSIONS
-from shoal_gateway.s3.requests import PREFIX as S3_PREFIX
 from shoal_store.keys import PlacedName, encode_name, placed
 from shoal_store.local import LocalObjectStore
-from shoal_store.ready import ReadyObject
+from shoal_store.ready import ReadyObject, close_files
 from shoal_store.writer import INLINE_BYTES_MAX
 
 Headers = list[tuple[bytes, bytes]]
@@ -55,7 +56,7 @@ S3_PERMISSIONS = {
     "HEAD": PERMISSIONS["HeadObject"],
     "PUT": PERMISSIONS["PutObject"],
 }
-S3_ROOT = S3_PREFIX + b"/"
+REST_GET = ("objects", "GET", 200)
 REST_QUERIES = frozenset({b"", b"provider=ais"})
 PROPS_QUERY = re.compile(rb"(?:provider=ais&)?props=([a-z,-]{0,200})(?:&provider=ais)?")
 
@@ -66,21 +67,24 @@ CONTROLS = bytes(code for code in (*range(32), 127) if code != 9)
 class LaneAnswer(msgspec.Struct, gc=False):
     """`found` holds the body's bytes, or the open files that have them."""
 
-    surface: str
-    method: str
-    status: int
+    labels: tuple[str, str, int]
+    """Surface, method and status, by which it is counted."""
     head: bytes
     """From the status line to the empty line."""
     found: ReadyObject
 
 
-class Meant(msgspec.Struct, gc=False):
-    """What a request means, and that its caller may have it."""
+class Judged(msgspec.Struct, gc=False):
+    """What a request means but for the object's name, once it is proved that the caller may do this in the bucket."""
 
     surface: str
     bucket: Bucket
-    name: PlacedName
-    store: LocalObjectStore
+    request: LaneRequest
+    """Its name may be another one's."""
+    is_get: bool
+    range: RangeRequest | None
+    selected: str | None
+    """The properties that a HEAD of AIStore's asks for."""
 
 
 @dataclass(slots=True)
@@ -104,8 +108,12 @@ class FastLane:
     """One for each worker; every connection asks it first."""
 
     def __init__(self, parts: Parts, guard: LocalGuard, *, keys: AccessKeys, region: str) -> None:
-        self._parts = parts
+        self._local_store = parts.local_store
         self._guard = guard
+        self._rest_buckets = admitted_to(parts, REST_PERMISSIONS)
+        self._s3_buckets = admitted_to(parts, S3_PERMISSIONS)
+        self._repeated = WhileUnchanged[tuple[str, bytes, bytes], Judged](parts.buckets)
+        """By the caller's address and the head without the object's name."""
         self._verifier = LaneVerifier(keys, region)
         self._heads = PlainHeads()
 
@@ -116,15 +124,23 @@ class FastLane:
             peer: the caller's address, without port.
             common: headers of every answer, first.
         """
-        request = parse_head(data, KNOWN_HEADERS)
-        if request is None or not self._guard.trusts(peer, request.headers[b"host"]):
-            return None
         try:
-            if (meant := self._meant(request)) is None:
+            if (repeated := REPEATED.fullmatch(data)) is None:
+                judged, raw_name = self._judged_head(data, peer), b""
+            else:
+                before, raw_name, rest = repeated.groups()
+                if (judged := self._repeated.get(key := (peer, before, rest))) is None:
+                    judged = self._judged_head(data, peer)
+                    if judged is not None:
+                        self._repeated.keep(key, judged)
+            if judged is None:
                 return None
-            if meant.surface == "objects":
-                return self._rest_answer(meant, request, common)
-            return self._s3_answer(meant, request, common)
+            name = placed(judged.bucket.id, raw_name or encoded_name(judged.request))
+            if (store := self._local_store(name)) is None:
+                return None
+            if judged.surface == "objects":
+                return self._rest_answer(judged, name, store, common)
+            return self._s3_answer(judged, name, store, common)
         except ShoalError:
             return None
 
@@ -138,100 +154,111 @@ class FastLane:
             return request
         try:
             # A large body is not gathered in vain: for another host, or for a caller who may not.
-            return None if self._meant(request) is None else request
+            return None if self._target_of(request) is None else request
         except ShoalError:
             return None
 
     def put(self, request: LaneRequest) -> LanePut | None:
         """The write, already under way; None leaves it to the ordinary path."""
         try:
-            meant = self._meant(request)
-            if meant is None or (meant.surface == "objects" and request.raw_query not in REST_QUERIES):
+            if (target := self._target_of(request)) is None:
                 return None
-            put = put_request(meant, request)
+            judged, name, store = target
+            put = put_request(judged, name)
             if request.size <= INLINE_BYTES_MAX:
-                return LanePut(
-                    meant.surface,
-                    asyncio.ensure_future(meant.store.put_inline(meant.bucket, put, bytes(request.body))),
-                )
-            begun = meant.store.put_whole(meant.bucket, put, request.body)
+                inline = store.put_inline(judged.bucket, put, bytes(request.body))
+                return LanePut(judged.surface, asyncio.ensure_future(inline))
+            begun = store.put_whole(judged.bucket, put, request.body)
         except (ShoalError, S3Error):
             return None
-        return LanePut(meant.surface, asyncio.ensure_future(begun))
+        return LanePut(judged.surface, asyncio.ensure_future(begun))
 
-    def _rest_answer(self, meant: Meant, request: LaneRequest, common: Headers) -> LaneAnswer | None:
-        selected = None
-        if request.raw_query not in REST_QUERIES:
-            props = PROPS_QUERY.fullmatch(request.raw_query)
-            if props is None or request.method != "HEAD":
-                return None
-            selected = props[1].decode()
-        if (found := self._found(meant, request)) is None:
+    def _target_of(self, request: LaneRequest) -> tuple[Judged, PlacedName, LocalObjectStore] | None:
+        """Raises ShoalError."""
+        if (judged := self._judged(request)) is None:
             return None
-        if request.method == "GET" and (head := self._heads.rest(found, common)) is not None:
-            return LaneAnswer("objects", "GET", 206 if found.range else 200, head, found)
-        info = found.record.info(meant.name.encoded.decode(), found.location)
-        if request.method == "GET":
-            headers = entity_headers(info)
-        elif selected is None:
-            headers = full_head_headers(info, meant.bucket.reference)
-        else:
-            headers = selected_head_headers(info, selected)
-        return finished("objects", request, found, common + headers, new_request_id().encode())
+        name = placed(judged.bucket.id, encoded_name(request))
+        store = self._local_store(name)
+        return None if store is None else (judged, name, store)
 
-    def _s3_answer(self, meant: Meant, request: LaneRequest, common: Headers) -> LaneAnswer | None:
-        if (found := self._found(meant, request)) is None:
+    def _rest_answer(
+        self, judged: Judged, name: PlacedName, store: LocalObjectStore, common: Headers
+    ) -> LaneAnswer | None:
+        is_get = judged.is_get
+        if (found := store.reader.ready(judged.bucket, name, judged.range, with_bytes=is_get)) is None:
+            return None
+        if is_get and (head := self._heads.rest(found, common)) is not None:
+            return LaneAnswer(("objects", "GET", 206) if found.range else REST_GET, head, found)
+        info = found.record.info(name.encoded.decode(), found.location)
+        if is_get:
+            headers = entity_headers(info)
+        elif judged.selected is None:
+            headers = full_head_headers(info, judged.bucket.reference)
+        else:
+            headers = selected_head_headers(info, judged.selected)
+        return finished(judged, found, common + headers, new_request_id().encode())
+
+    def _s3_answer(
+        self, judged: Judged, name: PlacedName, store: LocalObjectStore, common: Headers
+    ) -> LaneAnswer | None:
+        request, is_get = judged.request, judged.is_get
+        if (found := store.reader.ready(judged.bucket, name, judged.range, with_bytes=is_get)) is None:
             return None
         if (head := self._heads.s3(found, common)) is not None:
-            return LaneAnswer("s3", request.method, 206 if found.range else 200, head, found)
-        info = found.record.info(meant.name.encoded.decode(), found.location)
+            return LaneAnswer(("s3", request.method, 206 if found.range else 200), head, found)
+        info = found.record.info(name.encoded.decode(), found.location)
         mode = request.headers.get(b"x-amz-checksum-mode", b"").decode()
         headers = object_headers(info, checksums=found.range is None and wants_checksums(mode))
         request_id = new_request_id().encode()
         headers.append((b"x-amz-request-id", request_id))
-        return finished("s3", request, found, common + headers, request_id)
+        return finished(judged, found, common + headers, request_id)
 
-    def _meant(self, request: LaneRequest) -> Meant | None:
-        """Which object, once it is proved that the caller may do this to it. Raises PermissionDenied."""
-        raw_path, principal = request.raw_path, self._guard.principal
-        if raw_path.startswith(OBJECT_PREFIX):
+    def _judged_head(self, data: bytes, peer: str) -> Judged | None:
+        """Raises PermissionDenied."""
+        request = parse_head(data, KNOWN_HEADERS)
+        if request is None or not self._guard.trusts(peer, request.headers[b"host"]):
+            return None
+        return self._judged(request)
+
+    def _judged(self, request: LaneRequest) -> Judged | None:
+        """Of a request from somebody who is trusted. Raises PermissionDenied."""
+        is_get, requested, selected = request.method == "GET", None, None
+        if (asked := request.headers.get(b"range")) is not None:
+            requested = plain_range(asked)
+            if requested is None or not is_get:
+                return None
+        if request.root == OBJECTS:
             if b"authorization" in request.headers:
                 return None
-            surface, raw_path = "objects", raw_path[len(OBJECT_PREFIX) :]
-            permission = REST_PERMISSIONS[request.method]
+            if request.raw_query not in REST_QUERIES:
+                props = PROPS_QUERY.fullmatch(request.raw_query)
+                if props is None or request.method != "HEAD":
+                    return None
+                selected = props[1].decode()
+            surface, admitted, principal = "objects", self._rest_buckets, self._guard.principal
         else:
-            surface, permission = "s3", S3_PERMISSIONS[request.method]
-            if not is_s3(raw_path) or (signer := self._verifier.principal_of(request)) is None:
+            if request.root == b"/" and not is_s3(b"/" + request.raw_bucket):
                 return None
-            principal = signer
-            raw_path = raw_path[len(S3_ROOT) :] if raw_path.startswith(S3_ROOT) else raw_path[1:]
-        raw_bucket, _, raw_name = raw_path.partition(b"/")
-        if b"%" in raw_bucket or not raw_name:
-            return None
-        bucket = self._parts.buckets.known(
-            plain_reference(raw_bucket), permission=permission, principal=principal
-        )
-        if bucket is None:
-            return None
-        if b"%" in raw_name or len(raw_name) > OBJECT_NAME_BYTES_MAX:
-            raw_name = encode_name(decode_once(raw_name))
-        name = placed(bucket.id, raw_name)
-        store = self._parts.local_store(name)
-        return None if store is None else Meant(surface, bucket, name, store)
-
-    def _found(self, meant: Meant, request: LaneRequest) -> ReadyObject | None:
-        asked = request.headers.get(b"range")
-        requested = None if asked is None else plain_range(asked)
-        if asked is not None and (requested is None or request.method == "HEAD"):
-            return None
-        reader, with_bytes = meant.store.reader, request.method == "GET"
-        return reader.ready(meant.bucket, meant.name, requested, with_bytes=with_bytes)
+            if (signer := self._verifier.principal_of(request)) is None:
+                return None
+            surface, admitted, principal = "s3", self._s3_buckets, signer
+        bucket = admitted[request.method].bucket(request.raw_bucket, principal)
+        return None if bucket is None else Judged(surface, bucket, request, is_get, requested, selected)
 
 
-def put_request(meant: Meant, request: LaneRequest) -> PutRequest:
+def encoded_name(request: LaneRequest) -> bytes:
+    """Raises InvalidName."""
+    raw_name = request.raw_name
+    if b"%" in raw_name or len(raw_name) > OBJECT_NAME_BYTES_MAX:
+        return encode_name(decode_once(raw_name))
+    return raw_name
+
+
+def put_request(judged: Judged, placed_name: PlacedName) -> PutRequest:
     """What the ordinary path would make of it. Raises InvalidName and S3Error."""
-    given, name = request.headers.get(b"content-type", b"").decode(), meant.name.encoded.decode()
-    if meant.surface == "s3":
+    request, name = judged.request, placed_name.encoded.decode()
+    given = request.headers.get(b"content-type", b"").decode()
+    if judged.surface == "s3":
         kind = given or S3_CONTENT_TYPE
         name = s3_objects.checked_key(name)
         return PutRequest(name=name, size=len(request.body), content_type=kind, md5_etag=True)
@@ -243,26 +270,25 @@ def put_request(meant: Meant, request: LaneRequest) -> PutRequest:
     )
 
 
-@lru_cache(1024)
-def plain_reference(raw_bucket: bytes) -> BucketReference:
-    """Which rules the name breaks does not matter here: no such bucket is known."""
-    return BucketReference(raw_bucket.decode())
+def admitted_to(parts: Parts, permissions: Mapping[str, Permission]) -> Mapping[str, Admitted]:
+    return {method: Admitted(parts.buckets, permission) for method, permission in permissions.items()}
 
 
-def finished(
-    surface: str, request: LaneRequest, found: ReadyObject, headers: Headers, request_id: bytes
-) -> LaneAnswer | None:
+def finished(judged: Judged, found: ReadyObject, headers: Headers, request_id: bytes) -> LaneAnswer | None:
     """None for headers that HTTP cannot carry."""
-    size, part = found.record.size, found.range
+    surface, method, size, part = judged.surface, judged.request.method, found.record.size, found.range
     if part is not None:
         last = part.offset + part.length - 1
         headers.append((b"content-length", b"%d" % part.length))
         headers.append((b"content-range", b"bytes %d-%d/%d" % (part.offset, last, size)))
-    elif request.method == "GET" or surface == "s3":
+    elif method == "GET" or surface == "s3":
         headers.append((b"content-length", b"%d" % size))
     headers.append((b"x-request-id", request_id))
     head = head_of(b"HTTP/1.1 200 OK" if part is None else b"HTTP/1.1 206 Partial Content", headers)
-    return None if head is None else LaneAnswer(surface, request.method, 206 if part else 200, head, found)
+    if head is None:
+        close_files(found.files)
+        return None
+    return LaneAnswer((surface, method, 206 if part else 200), head, found)
 
 
 def head_of(status_line: bytes, headers: Headers) -> bytes | None:

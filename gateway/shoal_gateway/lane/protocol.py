@@ -16,7 +16,7 @@ from shoal_gateway.lane.gathering import BodyMemory, Gathering
 from shoal_gateway.lane.lane import FastLane, LaneAnswer, LanePut
 from shoal_gateway.lane.requests import LaneRequest
 from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
-from shoal_gateway.metrics import SECONDS, LaneTally, count
+from shoal_gateway.metrics import LaneTally, count, counters
 from shoal_store.written_commit import nothing_changed
 
 HELD_BYTES_MAX = 64 << 10
@@ -49,6 +49,7 @@ class LaneProtocol(GuardedHttpProtocol):
     def __init__(self, *arguments: Any, service: Service, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._service = service
+        self._tally = service.lane_tally
         self._lane: FastLane | None = None
         self._peer = ""
         self._descriptor = -1
@@ -87,8 +88,8 @@ class LaneProtocol(GuardedHttpProtocol):
             return self._gather(self._gathering, data)
         if self._sender is not None or self._is_writing:
             return self._hold(data)
-        take = METHODS.get(data[:4])
-        if take is None or not self._is_free() or not take(self, data):
+        take, lane = METHODS.get(data[:4]), self._lane
+        if take is None or lane is None or not self._is_free() or not take(self, lane, data):
             super().data_received(data)
 
     def on_headers_complete(self) -> None:
@@ -114,13 +115,12 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def _is_free(self) -> bool:
         """Whether the next byte begins a request, and nothing waits to be sent before its answer."""
-        cycle = self.cycle
+        cycle, transport = self.cycle, self.transport
         return (
-            self._lane is not None
-            and not self._in_headers
+            not self._in_headers
             and (cycle is None or (cycle.response_complete and not cycle.more_body))
-            and not self.transport.is_closing()
-            and not self.transport.get_write_buffer_size()
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
         )
 
     def idle_since(self) -> float | None:
@@ -130,9 +130,8 @@ class LaneProtocol(GuardedHttpProtocol):
     def _is_busy(self) -> bool:
         return self._sender is not None or self._is_writing or self._gathering is not None
 
-    def _answered(self, data: bytes) -> bool:
-        assert self._lane is not None
-        answer = self._lane.answer(data, peer=self._peer, common=self.server_state.default_headers)
+    def _answered(self, lane: FastLane, data: bytes) -> bool:
+        answer = lane.answer(data, peer=self._peer, common=self.server_state.default_headers)
         if answer is None:
             return False
         if self._header_timer is not None:
@@ -140,18 +139,17 @@ class LaneProtocol(GuardedHttpProtocol):
         if answer.found.files:
             return self._send_files(answer)
         self._send(answer.head, answer.found.payload)
-        self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+        self._tally.add(self.loop, answer.labels)
         self._end()
         return True
 
-    def _written(self, data: bytes) -> bool:
-        assert self._lane is not None
-        request = self._lane.announced(data, peer=self._peer)
+    def _written(self, lane: FastLane, data: bytes) -> bool:
+        request = lane.announced(data, peer=self._peer)
         if request is None or not self._service.has_room_for(request.size):
             return False
         if len(request.body) < request.size:
             self._begin_gathering(request, data)
-        elif (put := self._lane.put(request)) is not None:
+        elif (put := lane.put(request)) is not None:
             self._service.enter(request.size)
             self._await_outcome(put, request.size, lambda: data)
         else:
@@ -235,15 +233,16 @@ class LaneProtocol(GuardedHttpProtocol):
             self.loop.call_soon(self._release)
 
     def _send(self, head: bytes, payload: bytes) -> None:
+        data = head + payload
         try:
-            sent = os.writev(self._descriptor, (head, payload))
+            sent = os.write(self._descriptor, data)
         except BlockingIOError:
             sent = 0
         except OSError:
             self.transport.abort()
             return
-        if sent < len(head) + len(payload):
-            self.transport.write((head + payload)[sent:])
+        if sent < len(data):
+            self.transport.write(data[sent:])
 
     def _send_files(self, answer: LaneAnswer) -> bool:
         """False when there is no place for a body that takes longer; nothing of it has been sent then."""
@@ -259,8 +258,8 @@ class LaneProtocol(GuardedHttpProtocol):
         except OSError:
             body.close()
             self.transport.abort()
-        if body.is_sent or self.transport.is_closing():
-            self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+        if not body.files or self.transport.is_closing():
+            self._tally.add(self.loop, answer.labels)
             self._end()
         else:
             self._service.enter()
@@ -280,8 +279,8 @@ class LaneProtocol(GuardedHttpProtocol):
             self._service.leave()
             if not whole:
                 self.transport.abort()
-            SECONDS.labels(answer.surface, answer.method).observe(time.monotonic() - began)
-            self._service.lane_tally.add(self.loop, answer.surface, answer.method, answer.status)
+            counters(*answer.labels)[1].observe(time.monotonic() - began)
+            self._tally.add(self.loop, answer.labels)
             self._end()
             self._go_on()
 
@@ -296,7 +295,6 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def _end(self) -> None:
         self._answered_at = time.monotonic()
-        self.server_state.total_requests += 1
         if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._keep_alive(self.timeout_keep_alive)
 

@@ -20,8 +20,13 @@ BODY_BYTES_MAX = 1 << 20
 HASHED_BYTES_MAX = 64 << 10
 """Of a PUT whose signature has a hash of the body: what the event loop has time to hash."""
 
+OBJECTS, S3_OBJECTS = b"/v1/objects/", b"/s3/"
+"""What the paths of objects begin with, but those of S3 that begin with the bucket."""
 # No quantifier meets another that could take the same byte, so matching never goes back.
-_LINE = re.compile(rb"(GET|HEAD|PUT) (/[!\"$-/0-9:;<=>@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1")
+_LINE = re.compile(
+    rb"(GET|HEAD|PUT) (%b|%b|/(?!s3/))([!\"$&-.0-9:;<=>@-~]+)/([!\"$-/0-9:;<=>@-~]+)(?:\?([!\"$-~]*))? HTTP/1\.1"
+    % (OBJECTS, S3_OBJECTS)
+)
 _HEADERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r\n){1,%d}\r\n" % HEADERS_MAX)
 _LENGTH = re.compile(rb"[1-9][0-9]{0,6}")
 _RANGE = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{0,18})")
@@ -45,13 +50,21 @@ class LaneRequest(msgspec.Struct, gc=False):
     """As sent: nothing is decoded but the names of headers, which are in lower case."""
 
     method: str
-    raw_path: bytes
+    root: bytes
+    """OBJECTS, S3_OBJECTS, or `/` before the name of a bucket."""
+    raw_bucket: bytes
+    """Without percent signs."""
+    raw_name: bytes
     raw_query: bytes
     headers: Mapping[bytes, bytes]
     body: bytes | memoryview = b""
     """Of a write: what has come of it."""
     size: int = 0
     """Bytes of the body that a write announces."""
+
+    @property
+    def raw_path(self) -> bytes:
+        return b"%b%b/%b" % (self.root, self.raw_bucket, self.raw_name)
 
 
 def parse_put(data: bytes) -> LaneRequest | None:
@@ -75,12 +88,11 @@ def parse_head(data: bytes, known: frozenset[bytes]) -> LaneRequest | None:
     if len(data) > HEAD_BYTES_MAX or (match := _LINE.fullmatch(line)) is None:
         return None
     # A signature makes every block another one, not worth keeping.
-    headers = (headers_of if SIGNED in block else kept_headers_of)(block, known)
-    method, raw_path, raw_query = match.groups()
-    if headers is None or raw_path.startswith(b"//"):
-        # The parser of URLs takes what follows two slashes for a host.
+    headers = headers_of(block, known) if SIGNED in block else kept_headers_of(block, known)
+    if headers is None:
         return None
-    return LaneRequest(METHODS[method], raw_path, raw_query or b"", headers)
+    method, root, raw_bucket, raw_name, raw_query = match.groups(b"")
+    return LaneRequest(METHODS[method], root, raw_bucket, raw_name, raw_query, headers)
 
 
 def headers_of(block: bytes, known: frozenset[bytes]) -> Mapping[bytes, bytes] | None:

@@ -10,26 +10,25 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from shoal_core.patience import PROGRESS_BYTES_MIN
 from shoal_gateway.unsent import unsent_in_kernel
+from shoal_store.durability import close_read
 from shoal_store.ready import READY_BYTES, FileRange, close_files, is_cached
 
 TURN_BYTES = READY_BYTES
-"""Sent of one body before others get their turn."""
+"""Sent of one body before others get their turn, which takes less than a millisecond."""
+READ_BYTES = 1 << 20
+"""Read ahead at once."""
 
 
-@dataclass(slots=True)
-class Body:
-    """What is left to send: of the head, and of the files, in order."""
+class Body(msgspec.Struct):
+    """What is left to send: of the head, and of the files, in order. All is sent when there is no file left."""
 
     head: bytes
     files: list[FileRange]
-
-    @property
-    def is_sent(self) -> bool:
-        return not self.files and not self.head
 
     def send(self, connection: socket.socket, budget: int) -> int:
         """At most `budget` bytes of the first file, the head before them; the number of bytes of the file.
@@ -40,14 +39,14 @@ class Body:
             # The head waits in the kernel for the first bytes of the body, so that they share a packet.
             self.head = self.head[connection.send(self.head, socket.MSG_MORE) :]
         file = self.files[0]
-        sent = os.sendfile(
-            connection.fileno(), file.descriptor, file.offset, min(file.end - file.offset, budget)
-        )
+        offset, end = file.offset, file.end
+        sent = os.sendfile(connection.fileno(), file.descriptor, offset, min(end - offset, budget))
         if not sent:
             raise OSError("the file is shorter than its record says")
-        file.offset += sent
-        if file.offset == file.end:
-            close_files([self.files.pop(0)])
+        file.offset = offset + sent
+        if file.offset == end:
+            close_read(file.descriptor)
+            del self.files[0]
         return sent
 
     def close(self) -> None:
@@ -89,7 +88,7 @@ class FileSender:
     def _turn(self) -> None:
         budget = TURN_BYTES
         try:
-            while not self._body.is_sent and budget > 0:
+            while self._body.files and budget > 0:
                 file = self._body.files[0]
                 end = min(file.end, file.offset + budget)
                 # What was just read ahead is sent without another look, so that there is always progress.
@@ -104,7 +103,7 @@ class FileSender:
             return
         except OSError:
             return self._end(whole=False)
-        if self._body.is_sent:
+        if not self._body.files:
             self._end(whole=True)
 
     def _watch(self) -> None:
@@ -157,7 +156,7 @@ class FileSender:
 def read_all(descriptor: int, offset: int, count: int) -> None:
     """Blocks. Closes the descriptor."""
     try:
-        while count > 0 and (piece := os.pread(descriptor, min(count, TURN_BYTES), offset)):
+        while count > 0 and (piece := os.pread(descriptor, min(count, READ_BYTES), offset)):
             offset, count = offset + len(piece), count - len(piece)
     finally:
         os.close(descriptor)

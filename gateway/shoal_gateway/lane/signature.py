@@ -9,10 +9,12 @@ import hmac
 import re
 import time
 from functools import lru_cache
-from hashlib import sha256
+
+import msgspec
 
 from shoal_core.access import Principal
 from shoal_core.s3_keys import AccessKeys
+from shoal_gateway.lane.hashing import digest_of, hash_under
 from shoal_gateway.lane.requests import LaneRequest
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.signature import (
@@ -22,7 +24,6 @@ from shoal_gateway.s3.signature import (
     PRESIGNED_SECONDS_MAX,
     SKEW_SECONDS_MAX,
     canonical,
-    signing_key,
     time_of,
 )
 
@@ -32,7 +33,9 @@ _PRESIGNED = re.compile(
     rb"&X-Amz-Credential=([A-Za-z0-9]{1,128})%2F([0-9]{8})%2F([a-z0-9-]{1,64})%2Fs3%2Faws4_request"
     rb"&X-Amz-Date=([0-9]{8}T[0-9]{6}Z)&X-Amz-Expires=([0-9]{1,6})&X-Amz-SignedHeaders=host"
 )
-_SIGNATURE = re.compile(rb"X-Amz-Signature=([0-9a-f]{64})")
+SIGNATURE = b"&X-Amz-Signature="
+CLAIM_BYTES_MAX = 512
+"""Of a presigned URL's query; a longer one matches nothing."""
 _AUTHORIZATION = re.compile(
     rb"AWS4-HMAC-SHA256 Credential=([A-Za-z0-9]{1,128})/([0-9]{8})/([a-z0-9-]{1,64})/s3/aws4_request, ?"
     rb"SignedHeaders=([a-z0-9;-]{1,512}), ?Signature=([0-9a-f]{64})"
@@ -41,6 +44,20 @@ UNSIGNABLE = frozenset({b"x-amz-checksum-mode", b"x-amz-content-sha256", b"x-amz
 """Headers that must be signed, which they are not where `host` alone is."""
 QUERIES = frozenset({b"", b"x-id=GetObject", b"x-id=HeadObject", b"x-id=PutObject"})
 """Each is its own canonical form, and means nothing."""
+
+
+class Claim(msgspec.Struct, gc=False, frozen=True):
+    """Who says to have signed, and when."""
+
+    access_key: str
+    region: bytes
+    scope: str
+    begin: bytes
+    """Of the text that is signed, up to the digest of the request."""
+    query: bytes
+    """In its canonical form."""
+    issued: float
+    seconds_max: int
 
 
 class LaneVerifier:
@@ -57,23 +74,16 @@ class LaneVerifier:
         return self._presigned(request)
 
     def _presigned(self, request: LaneRequest) -> Principal | None:
-        # Names in front, so the signature is the fifth of six: `Signa` comes before `Signe`.
-        items = sorted(request.raw_query.split(b"&"))
-        if len(items) != 6 or (signature := _SIGNATURE.fullmatch(items.pop(4))) is None:
+        query, _, signature = request.raw_query.rpartition(SIGNATURE)
+        if (behind := signature.find(b"&")) >= 0:
+            query, signature = query + signature[behind:], signature[:behind]
+        claim = presigned_claim(query) if len(query) <= CLAIM_BYTES_MAX else None
+        if claim is None or not UNSIGNABLE.isdisjoint(request.headers):
             return None
-        query = b"&".join(items)
-        if (match := _PRESIGNED.fullmatch(query)) is None or not UNSIGNABLE.isdisjoint(request.headers):
-            return None
-        access_key, date, region, timestamp, expires = match.groups()
-        age_seconds = age_of(timestamp, date)
-        seconds_max = int(expires)
-        if (
-            age_seconds is None
-            or not -SKEW_SECONDS_MAX <= age_seconds <= seconds_max <= PRESIGNED_SECONDS_MAX
-        ):
+        if not -SKEW_SECONDS_MAX <= time.time() - claim.issued <= claim.seconds_max:
             return None
         signed = b"host:%b\n\nhost\nUNSIGNED-PAYLOAD" % request.headers[b"host"]
-        return self._proved(request, query, signed, access_key, date, region, timestamp, signature[1])
+        return self._proved(request, claim, signed, signature)
 
     def _header_signed(self, request: LaneRequest) -> Principal | None:
         headers = request.headers
@@ -81,12 +91,11 @@ class LaneVerifier:
         payload = headers.get(b"x-amz-content-sha256", b"")
         if match is None or request.raw_query not in QUERIES:
             return None
-        if payload != b"UNSIGNED-PAYLOAD" and payload != sha256(request.body).hexdigest().encode():
+        if payload != b"UNSIGNED-PAYLOAD" and payload != digest_of(request.body).encode():
             return None
         access_key, date, region, names, signature = match.groups()
-        timestamp = headers.get(b"x-amz-date", b"")
-        age_seconds = age_of(timestamp, date)
-        if age_seconds is None or abs(age_seconds) > SKEW_SECONDS_MAX:
+        claim = claim_of(access_key, date, region, headers.get(b"x-amz-date", b""), request.raw_query)
+        if claim is None or abs(time.time() - claim.issued) > SKEW_SECONDS_MAX:
             return None
         signed_names = names.split(b";")
         if b"host" not in signed_names or any(
@@ -95,39 +104,46 @@ class LaneVerifier:
             return None
         lines = [b"%b:%b\n" % (name, b" ".join(headers.get(name, b"").split())) for name in signed_names]
         signed = b"%b\n%b\n%b" % (b"".join(lines), names, payload)
-        return self._proved(
-            request, request.raw_query, signed, access_key, date, region, timestamp, signature
-        )
+        return self._proved(request, claim, signed, signature)
 
     def _proved(
-        self,
-        request: LaneRequest,
-        query: bytes,
-        signed: bytes,
-        access_key: bytes,
-        date: bytes,
-        region: bytes,
-        timestamp: bytes,
-        signature: bytes,
+        self, request: LaneRequest, claim: Claim, signed: bytes, signature: bytes
     ) -> Principal | None:
-        known = self._keys.find(access_key.decode())
-        if known is None or region not in self._regions:
+        known = self._keys.find(claim.access_key)
+        if known is None or claim.region not in self._regions:
             return None
         path = request.raw_path
         if not PLAIN_PATH.fullmatch(path):
             path = canonical(path, safe="/").encode()
-        digest = sha256(b"%b\n%b\n%b\n%b" % (request.method.encode(), path, query, signed)).hexdigest()
-        scope = "/".join((date.decode(), region.decode(), "s3", "aws4_request"))
-        text = f"{ALGORITHM}\n{timestamp.decode()}\n{scope}\n{digest}"
-        expected = hmac.digest(signing_key(known.secret, scope), text.encode(), "sha256").hex()
+        method = request.method.encode()
+        digest = digest_of(b"%b\n%b\n%b\n%b" % (method, path, claim.query, signed))
+        expected = hash_under(known.secret, claim.scope).digest_of(claim.begin + digest.encode())
         return known.principal if hmac.compare_digest(expected.encode(), signature) else None
 
 
-def age_of(timestamp: bytes, date: bytes) -> float | None:
-    """Seconds since a time of the form 20260131T235959Z; None unless it is one, on that date."""
-    if timestamp[:8] != date or (then := seconds_of(timestamp)) is None:
+@lru_cache(1024)
+def presigned_claim(query: bytes) -> Claim | None:
+    """What the query of a presigned URL claims, without its signature. All that a client presigns within a second says
+    the same, so it is kept; nothing is believed of it."""
+    # Names in front, so sorting makes it canonical.
+    query = b"&".join(sorted(query.split(b"&")))
+    if (match := _PRESIGNED.fullmatch(query)) is None:
         return None
-    return time.time() - then
+    access_key, date, region, timestamp, expires = match.groups()
+    if (seconds_max := int(expires)) > PRESIGNED_SECONDS_MAX:
+        return None
+    return claim_of(access_key, date, region, timestamp, query, seconds_max)
+
+
+def claim_of(
+    access_key: bytes, date: bytes, region: bytes, timestamp: bytes, query: bytes, seconds_max: int = 0
+) -> Claim | None:
+    """None unless the time is one, and on that date."""
+    if timestamp[:8] != date or (issued := seconds_of(timestamp)) is None:
+        return None
+    scope = "/".join((date.decode(), region.decode(), "s3", "aws4_request"))
+    begin = f"{ALGORITHM}\n{timestamp.decode()}\n{scope}\n".encode()
+    return Claim(access_key.decode(), region, scope, begin, query, issued, seconds_max)
 
 
 @lru_cache(256)

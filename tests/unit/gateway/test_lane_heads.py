@@ -90,3 +90,16 @@ def test_headers_of_its_own_are_s3s_alone() -> None:
     record = changed(headers={"cache-control": "no-store"})
     assert PlainHeads().rest(found(record), COMMON) is not None
     assert PlainHeads().s3(found(record), COMMON) is None
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/%s", "a/%d%%", "checksum-type-mark", "etag-mark", "text/plain", "x/y"]
+)
+def test_a_type_of_content_is_written_as_it_is_whatever_was_asked_for_before(content_type: str) -> None:
+    heads = PlainHeads()
+    for kind in ("text/plain", content_type, "text/plain", content_type):
+        record = changed(content_type=kind, etag=kind.replace("/", "-"))
+        headers = lines(heads.rest(found(record), COMMON))[1:-2]
+        expected = text_of([*COMMON, *entity_headers(record.info("name", ""))])
+        assert headers == expected.removesuffix("\r\n").split("\r\n")
+        assert f"content-type: {kind}" in [line.lower() for line in lines(heads.s3(found(record), COMMON))]
