@@ -130,6 +130,8 @@ class Points:
         self._control.count()
         show(MARKS[0])
         await self._operation.act(scene)
+        # What was replaced goes after the answer: without waiting for it, one mark or the other may come in between.
+        await settled(scene.engine)
         show(MARKS[1])
         self._control.disarm()
         await scene.engine.stop()
