@@ -12,7 +12,7 @@ import grpc.aio
 
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.cluster_map import Member
-from shoal_core.errors import ConfigurationError, StaleEpoch, Unavailable
+from shoal_core.errors import ConfigurationError, DataCorrupt, StaleEpoch, Unavailable
 from shoal_core.frames import commit_socket_of
 from shoal_core.freshness import Freshness
 from shoal_core.multipart import Completion, MultipartStore, PartInfo, UploadInfo, UploadPage, UploadQuery
@@ -256,7 +256,7 @@ class SameHostStore:
             board = StateBoard.shared(folders, states_file_of(Path(self._member.unix_socket)))
             opening = partial(open_reader, folders, cluster=self._cluster_id, target=target, board=board)
             disks = await asyncio.to_thread(opening)
-        except (ConfigurationError, Unavailable, OSError) as error:
+        except (ConfigurationError, DataCorrupt, Unavailable, OSError) as error:
             get_logger().warning("disks-not-shared", target=target, reason=str(error))
             self._no_disks_until = time.monotonic() + REOPEN_SECONDS
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,17 @@ from shoal_core.objects import BucketId
 from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.index import Index, Table
 from shoal_store.keys import BUCKET_ID_BYTES, key_of
+from shoal_store.ledger import SUMMED, seal_of
 from shoal_store.manifest import decode_manifest, has_manifest, manifest_path
 from shoal_store.mountpaths import MountpathFolder, Mountpaths
 from shoal_store.record import ChunkPlace, Record, decode_record
 from shoal_store.uploads import UPLOAD_KEY_BYTES, Part, decode_part, decode_upload, is_part, number_of
 from shoal_store.versions import VERSION_BYTES
 
-TABLES = ("records", "versions", "uploads")
-"""Those whose rows are sealed and name files, in the order in which they are verified."""
+TABLES = SUMMED
+"""In the order in which they are verified."""
 KEYS_BETWEEN_RESTS = 2000
+REST_SECONDS = 0.001
 PROBE_BYTES = 64 << 10
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """What an error of the system says of this process, and not of the file."""
@@ -35,9 +38,9 @@ Owner = Record | Part
 class Finding:
     kind: str
     """`damaged-index`, `damaged-record`, `misplaced-record`, `damaged-payload`, `damaged-chunk`, `damaged-manifest`,
-    `missing-chunk`, `keys-out-of-order`, `key-count`, `orphan-chunk`, `orphan-manifest` or `orphan-payload`. Orphans
-    cost space and nothing else, as long as no record is damaged that may have named them; a damaged manifest costs
-    nothing until the index has to be rebuilt."""
+    `missing-chunk`, `keys-out-of-order`, `key-count`, `lost-rows`, `orphan-chunk`, `orphan-manifest` or
+    `orphan-payload`. Orphans cost space and nothing else, as long as no record is damaged that may have named them; a
+    damaged manifest costs nothing until the index has to be rebuilt."""
     mountpath: str
     what: str
     detail: str = ""
@@ -67,12 +70,12 @@ class IndexChecks:
     def keys(
         self, transaction: lmdb.Transaction, table: str, *, rest: Callable[[], None] = lambda: None
     ) -> Iterator[Finding]:
-        """The order of the keys, and their number against the tree's own. `rest` is called now and then, for a process
-        that has other things to do."""
-        previous, count = b"", 0
+        """The order of the keys, their number against the tree's own, and the rows against the ledger. `rest` is called
+        now and then, for a process that has other things to do."""
+        previous, count, found = b"", 0, 0
         with transaction.cursor(db=self.table(table)) as cursor:
-            for raw_key in cursor.iternext(keys=True, values=False):
-                key, count = bytes(raw_key), count + 1
+            for raw_key, value in cursor:
+                key, count, found = bytes(raw_key), count + 1, found ^ seal_of(value)
                 if key <= previous:
                     yield self.finding("keys-out-of-order", table, key)
                 previous = key
@@ -80,6 +83,11 @@ class IndexChecks:
                     rest()
         if count != (entries := transaction.stat(self.table(table))["entries"]):
             yield self.finding("key-count", table, b"", f"{count} keys found, the tree says {entries}")
+        ledger = self.index.ledger(transaction)
+        if ledger is not None and found != ledger.sums[table]:
+            yield self.finding(
+                "lost-rows", table, b"", f"of `{table}`: some are not those that were committed"
+            )
 
     def row(
         self, transaction: lmdb.Transaction, table: str, key: bytes, value: bytes | memoryview
@@ -178,6 +186,11 @@ class IndexChecks:
                 # The index is damaged too by now: nothing says that the files are not wanted.
                 return True
             return found is not None and found.chunks == owner.chunks
+
+
+def rest() -> None:
+    """A walk over millions of keys would keep the interpreter from those who serve."""
+    time.sleep(REST_SECONDS)
 
 
 def sizes_within(owner: Owner) -> list[int]:

@@ -267,7 +267,7 @@ class IndexCommitter:
                 raise DataCorrupt("the payload does not match its checksum on arrival")
             transaction.put(commit.bucket_id + record.version, payload, db=self._index.payloads)
         self._retire(transaction, commit, key, current)
-        transaction.put(key, encode_record(key, record), db=self._index.records)
+        self._index.put_row(transaction, "records", key=key, value=encode_record(key, record))
         return record.info(commit.name, self._location())
 
     def _rechunk(
@@ -282,7 +282,7 @@ class IndexCommitter:
         record = msgspec.structs.replace(
             current, chunks=commit.record.chunks, upload=commit.record.upload, linked=False
         )
-        transaction.put(key, encode_record(key, record), db=self._index.records)
+        self._index.put_row(transaction, "records", key=key, value=encode_record(key, record))
         pending.retired = list(files_of(current, self._folders.__getitem__))
         pending.outcome = record.info(commit.name, self._location())
 
@@ -299,14 +299,14 @@ class IndexCommitter:
         metadata = {**kept, **commit.annotation.metadata}
         check_headers(metadata, current.headers)
         record = msgspec.structs.replace(current, metadata=metadata)
-        transaction.put(key, encode_record(key, record), db=self._index.records)
+        self._index.put_row(transaction, "records", key=key, value=encode_record(key, record))
         pending.outcome = record.info(commit.name, self._location())
 
     def _delete(
         self, transaction: lmdb.Transaction, commit: Commit, key: bytes, current: Record | None
     ) -> ObjectInfo:
         # The row tells, since of a damaged one there is no record.
-        if not transaction.delete(key, db=self._index.records):
+        if not self._index.delete_row(transaction, "records", key=key):
             raise ObjectNotFound(f"object {commit.name!r} does not exist", name=commit.name)
         self._retire(transaction, commit, key, current)
         name = commit.name if is_hashed(key) else ""
@@ -331,7 +331,7 @@ class IndexCommitter:
 
     def _keep_version(self, transaction: lmdb.Transaction, key: bytes, record: Record) -> None:
         place = version_key(key, record.version)
-        transaction.put(place, encode_record(place, record), db=self._index.versions)
+        self._index.put_row(transaction, "versions", key=place, value=encode_record(place, record))
 
     def _location(self) -> str:
         return f"t[{self._target}]:{self._index.mountpath_id}"

@@ -27,6 +27,7 @@ from shoal_store.mountpath_preparing import (
     no_more,
     prepare_all,
     probe,
+    require_current,
     require_index,
     require_same_disk,
 )
@@ -309,8 +310,12 @@ def open_engine(
             Reserve(folder.path).keep()
         write_owner(folder.path)
 
+    def prepare_first(folder: MountpathFolder) -> None:
+        prepare(folder)
+        require_current(folder)
+
     ordered = [MountpathFolder(each, path) for each, path in folders.items()]
-    prepare_all(ordered, states, prepare, target=target)
+    prepare_all(ordered, states, prepare_first, target=target)
     try:
         engine = Engine(
             ordered, target=target, authority=authority, states=states, prepare=prepare, limits=limits

@@ -61,7 +61,7 @@ def verify(mountpaths: Mapping[str, Path], *, progress: Progress | None = None) 
             continue
         try:
             with closing(Index(name, path, writable=False)) as index:
-                IndexCheck(index, mountpaths, report, named, progress).run()
+                whole &= IndexCheck(index, mountpaths, report, named, progress).run()
         except DataCorrupt as error:
             whole = False
             report.add(Finding("damaged-index", name, "index", error.message))
@@ -96,19 +96,24 @@ class IndexCheck:
         self._progress = progress
         self._payloads: set[bytes] = set()
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Whether all rows are there, whatever each of them is worth."""
+        whole = True
         with self._index.read() as transaction:
             for table in TABLES:
-                self._check_table(transaction, table)
+                whole &= self._check_table(transaction, table)
             self._check_payloads(transaction)
         for table in TABLES:
             key = b""
             while rows := self._batch(table, after=key):
                 for key, owner in rows:
                     self._check_files(table, key, owner)
+        return whole
 
-    def _check_table(self, transaction: lmdb.Transaction, table: str) -> None:
+    def _check_table(self, transaction: lmdb.Transaction, table: str) -> bool:
+        whole = True
         for finding in self._checks.keys(transaction, table):
+            whole = False
             self._report.add(finding)
         with transaction.cursor(db=self._checks.table(table)) as cursor:
             for count, (raw_key, value) in enumerate(cursor, 1):
@@ -120,6 +125,7 @@ class IndexCheck:
                     self._count(key, owner)
                 if self._progress and count % BATCH == 0:
                     self._progress(self._index.mountpath_id, self._report.objects)
+        return whole
 
     def _count(self, key: bytes, owner: Owner) -> None:
         self._name(owner)

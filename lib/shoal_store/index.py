@@ -26,6 +26,7 @@ from shoal_core.errors import (
 from shoal_core.telemetry import get_logger
 from shoal_store.durability import storage_error, sync_directory
 from shoal_store.leaf_pages import Keys, read_ahead, table_of
+from shoal_store.ledger import KEY as LEDGER, SUMMED, Ledger
 from shoal_store.mountpaths import available_bytes
 from shoal_store.slots import EPOCH_BYTES, OwnedSlots
 
@@ -40,7 +41,9 @@ SPACE_BYTES_MIN = 1 << 20
 LOCK_HEAD_BYTES = 4096
 REVIVE_SECONDS_MAX = 2.0
 REVIVE_LOOK_SECONDS = 0.01
-FORMAT = 1
+FORMAT = 2
+FORMAT_WITHOUT_LEDGER = 1
+"""Read as it is; the target that opens it to write begins the ledger."""
 TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "meta")
 
 
@@ -159,15 +162,18 @@ class Index:
             # LMDB syncs its file, never the folder that holds the file's name.
             sync_directory(self._place, "index name")
         # Before any table is made: what another Shoal wrote stays as it is.
-        self._check_format(made=not is_new)
+        format = self._check_format(made=not is_new)
         tables = {name: self._environment.open_db(name.encode(), create=is_new) for name in TABLES}
         self.records, self.versions, self.payloads = tables["records"], tables["versions"], tables["payloads"]
         self.uploads, self.tombstones = tables["uploads"], tables["tombstones"]
         self.slots, self.meta = tables["slots"], tables["meta"]
         self._environment.reader_check()
-        if is_new:
+        if create and format != FORMAT:
             self._stamp()
-            self._check_format(made=True)
+            format = self._check_format(made=True)
+        if format != FORMAT_WITHOUT_LEDGER:
+            with self.read() as transaction:
+                self._ledger_at(transaction, transaction.id())
 
     def read(self, *, buffers: bool = True) -> Reading:
         """`buffers`: values are views, which end with the look; else bytes, which a walk over many small ones gets
@@ -177,18 +183,61 @@ class Index:
     @contextmanager
     def write(self) -> Iterator[lmdb.Transaction]:
         """Committed, synced, when the block ends without an exception."""
-        with self._writing:
-            self._revive()
-            transactions = self._transactions()
-            try:
-                with self._environment.begin(write=True) as transaction:
-                    transactions = self._transactions()
-                    yield transaction
-            except lmdb.Error as error:
-                failure = self._explained_write(error, transactions)
-                with suppress(OutOfSpace, Unavailable):  # the next write tries again, and tells
-                    self._revive()
-                raise failure from error
+        with self._writing, self._transaction() as transaction:
+            self._ledger = self._current_ledger(transaction)
+            yield transaction
+            self._put_ledger(transaction)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[lmdb.Transaction]:
+        self._revive()
+        transactions = self._transactions()
+        try:
+            with self._environment.begin(write=True) as transaction:
+                transactions = self._transactions()
+                yield transaction
+        except lmdb.Error as error:
+            failure = self._explained_write(error, transactions)
+            with suppress(OutOfSpace, Unavailable):  # the next write tries again, and tells
+                self._revive()
+            raise failure from error
+
+    def put_row(self, transaction: lmdb.Transaction, table: str, *, key: bytes, value: bytes) -> None:
+        """In the transaction that `write` gave: rows of sealed tables change by this and `delete_row` alone."""
+        self._ledger.replace(table, transaction.replace(key, value, db=getattr(self, table)), value)
+
+    def delete_row(self, transaction: lmdb.Transaction, table: str, *, key: bytes) -> bool:
+        """Whether there was one."""
+        removed = transaction.pop(key, db=getattr(self, table))
+        self._ledger.replace(table, removed, None)
+        return removed is not None
+
+    def ledger(self, transaction: lmdb.Transaction) -> Ledger | None:
+        """None for an index that was last written by a Shoal which kept none. Raises DataCorrupt."""
+        value = transaction.get(LEDGER, db=self.meta)
+        return None if value is None else Ledger.of(value)
+
+    def _current_ledger(self, transaction: lmdb.Transaction) -> Ledger:
+        """Of the commit before. Raises Unavailable, and tells that the disk has failed."""
+        try:
+            return self._ledger_at(transaction, transaction.id() - 1)
+        except DataCorrupt as error:
+            if self._met is not None:
+                self._met(error.message)
+            raise Unavailable(error.message) from error
+
+    def _ledger_at(self, transaction: lmdb.Transaction, number: int) -> Ledger:
+        """Raises DataCorrupt when it is not of this number: a page that was written with it, or later, is not there."""
+        ledger = Ledger.of(transaction.get(LEDGER, db=self.meta))
+        if ledger.transaction != number:
+            raise DataCorrupt(
+                f"the index of {self.path} is in an older state than its disk was told to keep (transaction "
+                f"{ledger.transaction}, not {number}): `shoal fsck --rebuild-index` makes it anew"
+            )
+        return ledger
+
+    def _put_ledger(self, transaction: lmdb.Transaction) -> None:
+        transaction.put(LEDGER, self._ledger.encoded(transaction.id()), db=self.meta)
 
     def _explained_write(self, error: lmdb.Error, transactions: int) -> OutOfSpace | Unavailable:
         no_space = isinstance(error, OUT_OF_SPACE) or self._disk_is_full()
@@ -219,7 +268,7 @@ class Index:
         self._environment.close()
         try:
             self._open(create=False)
-        except (OSError, ConfigurationError) as error:
+        except (OSError, ConfigurationError, DataCorrupt) as error:
             self._environment.close()
             if isinstance(error, OSError):
                 raise storage_error(error, f"the index of {self.path} cannot be opened anew") from error
@@ -295,24 +344,32 @@ class Index:
             )
 
     def _stamp(self) -> None:
-        with self.write() as transaction:
-            transaction.put(b"format", bytes((FORMAT,)), db=self.meta, overwrite=False)
+        """Begin the ledger, with what is there: a look at every row."""
+        with self._transaction() as transaction:
+            self._ledger = Ledger(0, dict.fromkeys(SUMMED, 0))
+            for table in SUMMED:
+                with transaction.cursor(db=getattr(self, table)) as cursor:
+                    for value in cursor.iternext(keys=False, values=True):
+                        self._ledger.replace(table, None, value)
+            self._put_ledger(transaction)
+            transaction.put(b"format", bytes((FORMAT,)), db=self.meta)
 
-    def _check_format(self, *, made: bool) -> None:
-        """`made`: whether an index without a format is refused too."""
+    def _check_format(self, *, made: bool) -> int:
+        """What it is, 0 for none. `made`: whether an index without a format is refused too."""
         found = b""
         with suppress(lmdb.NotFoundError):
             meta = self._environment.open_db(b"meta", create=False)
             with self.read() as transaction:
                 found = bytes(transaction.get(b"format", b"", db=meta))
         if not found and not made:
-            return
-        if found != bytes((FORMAT,)):
+            return 0
+        if found not in (bytes((FORMAT,)), bytes((FORMAT_WITHOUT_LEDGER,))):
             self._environment.close()
             raise ConfigurationError(
                 f"the index of {self.path} has format {found.hex() or 'none'}, this Shoal knows {FORMAT}: "
                 "use the Shoal that wrote it"
             )
+        return found[0]
 
     def used_bytes(self) -> int:
         """Of the file, at most: pages of which some may be free."""
@@ -326,7 +383,8 @@ class Index:
         with self.read() as transaction:
             counts = {name: transaction.stat(getattr(self, name))["entries"] for name in TABLES}
             self._environment.copyfd(descriptor, compact=True, txn=transaction)
-            return Snapshot(transaction.id(), counts)
+            ledger = self.ledger(transaction)
+            return Snapshot(transaction.id(), counts, ledger.sums if ledger is not None else {})
 
     def flush(self) -> None:
         """To the disk, of an index that was opened with `sync` off. Raises OutOfSpace and Unavailable."""
@@ -356,6 +414,8 @@ class Snapshot:
     """The last one that it has."""
     counts: Mapping[str, int]
     """Rows by table."""
+    sums: Mapping[str, int]
+    """Of the ledger, which is empty in an index without one."""
 
 
 def held(place: Path, *, shared: bool) -> int:

@@ -21,7 +21,9 @@ import msgspec
 import xxhash
 
 from shoal_core.errors import DataCorrupt, OutOfSpace
+from shoal_store.durability import sync_data
 from shoal_store.index import MAP_BYTES, TABLES, Index, Snapshot
+from shoal_store.ledger import seal_of
 from shoal_store.mountpaths import available_bytes
 from shoal_store.sealed import is_sealed
 
@@ -80,8 +82,9 @@ def pumped(index: Index, file: Path, *, bytes_per_second: float) -> tuple[Snapsh
 
 
 def drained(reading: int, file: Path, source: Path, *, bytes_per_second: float) -> tuple[int, int]:
-    """Size and checksum of what was written to the file, and synced. Raises OutOfSpace when either disk becomes short:
-    as long as the snapshot is held, LMDB reuses no page, so even a delete makes the index grow."""
+    """Size and checksum of what was written to the file, and synced. Raises OSError, Unavailable, and OutOfSpace when
+    either disk becomes short: as long as the snapshot is held, LMDB reuses no page, so even a delete makes the index
+    grow."""
     size, hashed, began = 0, xxhash.xxh3_64(), time.monotonic()
     with file.open("xb", buffering=0) as output:
         while piece := os.read(reading, PIECE_BYTES):
@@ -93,7 +96,7 @@ def drained(reading: int, file: Path, source: Path, *, bytes_per_second: float) 
             for path in (source, file.parent):
                 require_space(path, 0, kept=SPACE_SHORT_BYTES)
             time.sleep(max(0.0, began + size / bytes_per_second - time.monotonic()))
-        os.fdatasync(output.fileno())
+        sync_data(output.fileno(), "copy data")
         os.posix_fadvise(output.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return size, hashed.intdigest()
 
@@ -115,22 +118,25 @@ def check_complete(file: Path, snapshot: Snapshot) -> None:
         for name in TABLES:
             table = environment.open_db(name.encode(), create=False)
             with environment.begin(buffers=True) as transaction, transaction.cursor(db=table) as cursor:
-                rows = check_rows(cursor, name)
+                rows, seals = check_rows(cursor, name)
             if rows != snapshot.counts[name]:
                 raise DataCorrupt(
                     f"`{name}` of the copy has {rows} rows, the index says {snapshot.counts[name]}"
                 )
+            if seals != snapshot.sums.get(name, seals):
+                raise DataCorrupt(f"`{name}` of the index has lost rows: run `shoal fsck`")
 
 
-def check_rows(cursor: lmdb.Cursor, table: str) -> int:
-    """Their number. A copy with a damaged row must not take the place of one that has it whole."""
-    rows, previous = 0, b""
+def check_rows(cursor: lmdb.Cursor, table: str) -> tuple[int, int]:
+    """Their number, and the XOR of their seals. A copy with a damaged row must not take the place of one that has it
+    whole."""
+    rows, seals, previous = 0, 0, b""
     for rows, (raw_key, value) in enumerate(cursor, 1):  # noqa: B007
         key = bytes(raw_key)
         if key <= previous or (table in SEALED and not is_sealed(key, value)):
             raise DataCorrupt(f"`{table}` of the index has a damaged row: run `shoal fsck`")
-        previous = key
-    return rows
+        previous, seals = key, seals ^ seal_of(value)
+    return rows, seals
 
 
 def main() -> None:

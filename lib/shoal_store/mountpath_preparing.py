@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from shoal_core.errors import OutOfSpace
+from shoal_core.errors import DataCorrupt, OutOfSpace
 from shoal_core.telemetry import get_logger
 from shoal_store.durability import storage_error
-from shoal_store.index import header_trouble
+from shoal_store.index import Index, header_trouble
 from shoal_store.mountpath_states import MountpathState, MountpathStates
 from shoal_store.mountpaths import MountpathFolder
 
@@ -73,6 +73,14 @@ def require_index(folder: MountpathFolder) -> None:
         raise OSError(
             errno.EUCLEAN, f"{trouble}: `shoal fsck --rebuild-index` makes it anew", str(folder.path)
         )
+
+
+def require_current(folder: MountpathFolder) -> None:
+    """Raises OSError for an index that is behind its own ledger. For the start: no process may open it twice."""
+    try:
+        Index(folder.id, folder.path, writable=True).close()
+    except DataCorrupt as error:
+        raise OSError(errno.EUCLEAN, error.message, str(folder.path)) from error
 
 
 def probe(path: Path) -> None:

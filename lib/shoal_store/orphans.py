@@ -4,6 +4,8 @@ An orphan is a chunk file or manifest that no row names, or a payload without it
 mountpaths at a time: their files are listed, then those in flight taken off, then those that a row of any index names.
 In this order, since a file is named before it leaves the table of writes in flight; and `suspects.py` has what is
 committed meanwhile. Rows move from `uploads` to `records` to `versions` only, so the tables are read in that order.
+Before anything goes, every index proves by its ledger that it has all its rows: one that its disk has lost may have
+named anything, too. Afterwards, because a row that was not there when we looked is not there now.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 import lmdb
 
 from shoal_core.errors import DataCorrupt
+from shoal_store.checking import TABLES, IndexChecks, rest
 from shoal_store.chunkfile import chunk_path
 from shoal_store.fsck import FILE_NAME
 from shoal_store.in_flight import in_flight_on
@@ -92,7 +95,7 @@ class Collection:
                 found -= in_flight_on(self._mountpaths.path(folder.id))
             self._suspects.suspect(found)
             yield from self._walk()
-            yield from self._remove(found)
+            yield from self._remove([each for each in found if self._suspects.is_suspected(each)])
 
     def _list(self, remaining: Iterator[str], found: set[bytes]) -> Iterator[Step]:
         """File ids in the next folders; a chunk and its manifest have the same."""
@@ -110,8 +113,9 @@ class Collection:
             for table in ("uploads", "records", "versions"):
                 yield from walked(index, table, self._suspects)
 
-    def _remove(self, found: set[bytes]) -> Iterator[Step]:
-        left = [file_id for file_id in found if self._suspects.is_suspected(file_id)]
+    def _remove(self, left: list[bytes]) -> Iterator[Step]:
+        for index in self._indexes.values() if left else ():
+            yield proved(index)
         for start in range(0, len(left), FILES_OF_STEP):
             old = [each for each in left[start : start + FILES_OF_STEP] if self._is_old(each)]
             sizes: list[int] = []
@@ -164,6 +168,20 @@ def walked(index: Index, table: str, suspects: Suspects) -> Iterator[Step]:
         yield Step(rows=rows)
 
 
+def proved(index: Index) -> Step:
+    """Raises DamagedRows when not all rows are those that were committed."""
+    checks = IndexChecks(index, {index.mountpath_id: index.path})
+    with index.read() as transaction:
+        for table in TABLES:
+            for finding in checks.keys(transaction, table, rest=rest):
+                raise DamagedRows(
+                    f"nothing can be called an orphan: rows of {index.mountpath_id} are not those that were committed "
+                    f"({finding.kind} {finding.detail}), and its disk may have lost some that named any file: "
+                    "`shoal fsck --rebuild-index` makes the index anew"
+                )
+    return Step()
+
+
 def chunks_of(index: Index, table: str, key: bytes, value: bytes | memoryview) -> tuple[ChunkPlace, ...]:
     try:
         if table != "uploads":
@@ -189,6 +207,8 @@ def payloads_collected(index: Index) -> Iterator[Step]:
         for table in ("records", "versions"):
             yield from inline_walked(index, table, listed)
         unnamed = sorted(listed)
+        if unnamed:
+            yield proved(index)
         for start in range(0, len(unnamed), PAYLOADS_OF_STEP):
             yield payloads_removed(index, unnamed[start : start + PAYLOADS_OF_STEP])
 

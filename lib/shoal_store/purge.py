@@ -58,9 +58,10 @@ def purge_batch(
     files: list[Path] = []
     objects = size = uploads = 0
     with index.write() as transaction:
-        for table in (index.records, index.versions):
-            for key, record in first_of_bucket(transaction, table, bucket_id, batch - objects):
-                transaction.delete(key, db=table)
+        for table in ("records", "versions"):
+            rows = first_of_bucket(transaction, getattr(index, table), bucket_id, batch - objects)
+            for key, record in rows:
+                index.delete_row(transaction, table, key=key)
                 objects += 1
                 if record is None:
                     continue
@@ -69,7 +70,7 @@ def purge_batch(
                 if record.inline:
                     transaction.delete(bucket_id + record.version, db=index.payloads)
         for key, part in first_uploads(transaction, index, bucket_id, batch - objects):
-            transaction.delete(key, db=index.uploads)
+            index.delete_row(transaction, "uploads", key=key)
             uploads += 1
             if part is not None:
                 size += part.size

@@ -43,7 +43,6 @@ LIST_FILE = "rebuild.json"
 ROWS_OF_TRANSACTION = 5000
 SETTLE_NS = 60_000_000_000
 """A file that was written so long before a copy, and had no row in it, was not about to be committed."""
-STRUCTURAL = frozenset({"damaged-index", "keys-out-of-order", "key-count"})
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
 
@@ -89,9 +88,8 @@ def rebuild_index(
             Rebuild(folders, index, source, report, target=target).run()
             index.flush()
         with closing(Index(mountpath_id, folder, writable=False, folder=NEW_FOLDER)) as index:
-            IndexCheck(index, folders, report.verified, set(), progress).run()
-        if broken := [each.kind for each in report.verified.findings if each.kind in STRUCTURAL]:
-            raise DataCorrupt(f"the rebuilt index does not verify ({broken[0]}): nothing was changed")
+            if not IndexCheck(index, folders, report.verified, set(), progress).run():
+                raise DataCorrupt("the rebuilt index does not verify: nothing was changed")
         report.aside = str(put_in_place(folder, report))
     return report
 
@@ -368,7 +366,7 @@ class Rebuild:
     def _write(self) -> None:
         with self._index.write() as transaction:
             for table, key, value in self._rows:
-                transaction.put(key, value, db=getattr(self._index, table))
+                self._index.put_row(transaction, table, key=key, value=value)
         self._rows.clear()
 
 
@@ -405,13 +403,13 @@ def put_in_place(folder: Path, report: RebuildReport) -> Path:
     with (aside / LIST_FILE).open("xb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(asdict(report)), indent=1))
         file.flush()
-        sync_data(file.fileno(), "index copy")
-    sync_directory(folder / NEW_FOLDER, "index copy")
+        sync_data(file.fileno(), "index rebuild")
+    sync_directory(folder / NEW_FOLDER, "index rebuild")
     exchange(folder / NEW_FOLDER, folder / FOLDER)
-    sync_directory(folder, "index copy")
+    sync_directory(folder, "index rebuild")
     os.rename(folder / NEW_FOLDER, aside / FOLDER)
     for changed in (folder, aside, aside.parent):
-        sync_directory(changed, "index copy")
+        sync_directory(changed, "index rebuild")
     return aside
 
 

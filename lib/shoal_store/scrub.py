@@ -7,17 +7,15 @@ Orphans are left to `shoal fsck`, which looks at everything in one snapshot.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shoal_core.errors import DataCorrupt
-from shoal_store.checking import TABLES, Finding, IndexChecks, Owner
+from shoal_store.checking import TABLES, Finding, IndexChecks, Owner, rest
 from shoal_store.index import Index
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.record import Record
 
-REST_SECONDS = 0.001
 BATCH_ROWS = 200
 BATCH_BYTES = 64 << 20
 """Of objects, after which a batch ends: what an interrupted scrub does again."""
@@ -128,8 +126,3 @@ class TableScrub:
         self._rows = self._objects = self._bytes_read = 0
         self._findings = []
         return done
-
-
-def rest() -> None:
-    """A walk over millions of keys would keep the interpreter from those who serve."""
-    time.sleep(REST_SECONDS)

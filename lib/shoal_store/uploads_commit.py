@@ -44,7 +44,7 @@ class UploadCommits:
         assert step.begins is not None, "checked by check_upload"
         key = upload_key(commit.bucket, step.id)
         upload = msgspec.structs.replace(step.begins, created_ns=time.time_ns())
-        transaction.put(key, encode_upload(key, upload), db=self._index.uploads)
+        self._index.put_row(transaction, "uploads", key=key, value=encode_upload(key, upload))
         return info_of_begun(upload)
 
     def put_part(self, transaction: lmdb.Transaction, commit: Commit) -> tuple[ObjectInfo, list[Path]]:
@@ -55,7 +55,7 @@ class UploadCommits:
         replaced = transaction.get(key, db=self._index.uploads)
         files = [] if replaced is None else self._files(decode_part(key, replaced))
         part = msgspec.structs.replace(step.part, modified_ns=time.time_ns())
-        transaction.put(key, encode_upload(key, part), db=self._index.uploads)
+        self._index.put_row(transaction, "uploads", key=key, value=encode_upload(key, part))
         return info_of_part(upload, part), files
 
     def check_completion(self, transaction: lmdb.Transaction, commit: Commit) -> None:
@@ -109,7 +109,7 @@ class UploadCommits:
         rows = list(rows_of(transaction, self._index, bucket_id, upload_id))
         parts = [(number_of(key), decode_part(key, value)) for key, value in rows if is_part(key)]
         for key, _ in rows:
-            transaction.delete(key, db=self._index.uploads)
+            self._index.delete_row(transaction, "uploads", key=key)
         return parts
 
     def _files(self, part: Part) -> list[Path]:

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -24,12 +25,14 @@ from shoal_store.bus_errors import read_to_the_end
 from shoal_store.engine import Engine, open_engine
 from shoal_store.fsck import verify
 from shoal_store.scrub import scrub
-from support.damages import ALL, ALWAYS, EXACT, MOUNTPATHS, PAGES, Stores, expected, make_stores
+from support.damages import ALL, ALWAYS, EXACT, MOUNTPATHS, Stores, expected, make_stores
 from support.engines import BUCKET, Fence, get, mountpath_folders, put
 from support.fault_points import copy_anew
 from support.stores import ALL_SLOTS, CLUSTER_ID
 
 LOOK_SECONDS_MAX = 60
+Seen = TypeVar("Seen", bound=msgspec.Struct)
+"""Has `wrong`, a list of what must never be."""
 
 
 class Look(msgspec.Struct):
@@ -44,8 +47,6 @@ class Look(msgspec.Struct):
     """Objects that seem not to be there."""
     damages: int = 0
     """Found by fsck."""
-    orphans: int = 0
-    """That fsck shows: what an index that is in an older state does not name."""
     scrubbed: int = 0
     """Found by scrub."""
     opened: bool = True
@@ -122,15 +123,14 @@ def note_untyped(look: Look, error: ShoalError) -> None:
 
 def check(look: Look, folders: dict[str, Path]) -> None:
     try:
-        report = verify(folders)
-        look.damages, look.orphans = report.damages, report.orphans
+        look.damages = verify(folders).damages
     except ConfigurationError:
         look.damages = 1
     except Exception as error:
         look.wrong.append(f"fsck: {type(error).__name__}: {error}")
 
 
-def apart(work: Callable[[], Look]) -> Look | int:
+def apart(work: Callable[[], Seen], type: type[Seen]) -> Seen | int:
     """In a process of its own: what it found, or the signal that ended it."""
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
@@ -138,13 +138,13 @@ def apart(work: Callable[[], Look]) -> Look | int:
         try:
             os.write(writing, msgspec.json.encode(work()))
         except BaseException as error:
-            os.write(writing, msgspec.json.encode(Look([f"{type(error).__name__}: {error}"])))
+            os.write(writing, msgspec.json.encode({"wrong": [f"{error!r}"]}))
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     _, status = os.waitpid(pid, 0)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else msgspec.json.decode(answer, type=Look)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else msgspec.json.decode(answer, type=type)
 
 
 def read_everything(folder: Path) -> Look:
@@ -174,14 +174,14 @@ class Points:
         copy_anew(self._stores.new, self._place)
         what = ALL[kind](self._place, self._stores, random.Random(f"{self._seed}-{number}"))
         self._kinds[kind] += 1
-        look = apart(lambda: look_at(self._place))
+        look = apart(lambda: look_at(self._place), Look)
         for complaint in self._complaints_of(kind, look):
             self._complaints.append(f"seed {self._seed}, {number}, {kind}, {what}: {complaint}")
 
     def _complaints_of(self, kind: str, look: Look | int) -> list[str]:
         if isinstance(look, int):
             self._outcomes[f"{kind}: {signal.Signals(look).name}"] += 1
-            again = apart(lambda: read_everything(self._place))
+            again = apart(lambda: read_everything(self._place), Look)
             if isinstance(again, Look) and not again.wrong:
                 return [f"died of {signal.Signals(look).name}, and the next start would not find it"]
             return []
@@ -191,10 +191,6 @@ class Points:
         harmed = look.refused or look.hidden
         found = look.damages and look.scrubbed
         complaints = list(look.wrong)
-        if kind in PAGES and look.hidden and look.orphans and not found:
-            # The page that names the tables: all of the index is as it was at an earlier moment, and sound.
-            self._outcomes[f"{kind}: an older state, shown by its orphans alone"] += 1
-            return complaints
         self._outcomes[f"{kind}: {'found' if look.damages else 'nothing to find'}"] += 1
         if (harmed or kind in EXACT) and not found:
             complaints.append(f"not found: {look}")

@@ -59,8 +59,11 @@ def overwrite_row(table: str, change: Callable[[bytes], bytes | None]) -> Callab
             with index.write() as transaction, transaction.cursor(db=getattr(index, table)) as cursor:
                 if not cursor.first():
                     continue
-                value = change(bytes(cursor.value()))
-                _ = cursor.delete() if value is None else cursor.replace(bytes(cursor.key()), value)
+                key, value = bytes(cursor.key()), change(bytes(cursor.value()))
+                if value is None:
+                    index.delete_row(transaction, table, key=key)
+                else:
+                    index.put_row(transaction, table, key=key, value=value)
 
     return apply
 
@@ -244,7 +247,8 @@ async def test_a_record_in_the_index_of_another_mountpath_is_found(tmp_path: Pat
         right, wrong = engine.indexes["mp1"], engine.indexes["mp2"]
         key = BUCKET.id + name.encode()
         with right.read() as reading, wrong.write() as writing:
-            writing.put(key, bytes(reading.get(key, b"", db=right.records)), db=wrong.records)
+            value = bytes(reading.get(key, b"", db=right.records))
+            wrong.put_row(writing, "records", key=key, value=value)
     assert kinds(check(tmp_path)) == [("misplaced-record", name)]
 
 
@@ -267,7 +271,9 @@ async def test_progress_is_told_for_each_thousand_objects(tmp_path: Path) -> Non
         await put(engine, "a", b"")
         with index.write() as transaction:
             for number in range(2500):
-                transaction.put(BUCKET.id + f"b{number:04}".encode(), b"damaged", db=index.records)
+                index.put_row(
+                    transaction, "records", key=BUCKET.id + f"b{number:04}".encode(), value=b"damaged"
+                )
     told: list[tuple[str, int]] = []
     report = verify({"mp1": tmp_path / "mp1"}, progress=lambda *each: told.append(each))
     assert told == [("mp1", 1), ("mp1", 1)]

@@ -58,7 +58,9 @@ def change_row(engine: Engine, table: str, change: Callable[[bytes], bytes]) -> 
     for index in engine.indexes.values():
         with index.write() as transaction, transaction.cursor(db=getattr(index, table)) as cursor:
             if cursor.first():
-                cursor.replace(bytes(cursor.key()), change(bytes(cursor.value())))
+                index.put_row(
+                    transaction, table, key=bytes(cursor.key()), value=change(bytes(cursor.value()))
+                )
 
 
 async def test_a_healthy_store_is_counted_and_clean(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ async def test_a_record_under_a_wrong_key_is_found(tmp_path: Path) -> None:
         index = engine.indexes["mp1"]
         with index.write() as transaction:
             value = bytes(transaction.get(BUCKET.id + b"a", b"", db=index.records))
-            transaction.put(BUCKET.id + b"b", value, db=index.records)
+            index.put_row(transaction, "records", key=BUCKET.id + b"b", value=value)
         assert kinds(steps(engine)) == [("damaged-record", "b")]
 
 
@@ -137,7 +139,7 @@ async def test_a_record_in_the_index_of_another_mountpath_is_found(tmp_path: Pat
         with right.read() as transaction:
             value = bytes(transaction.get(BUCKET.id + name.encode(), b"", db=right.records))
         with wrong.write() as transaction:
-            transaction.put(BUCKET.id + name.encode(), value, db=wrong.records)
+            wrong.put_row(transaction, "records", key=BUCKET.id + name.encode(), value=value)
         assert kinds(steps(engine)) == [("misplaced-record", name)]
 
 

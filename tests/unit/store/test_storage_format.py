@@ -7,6 +7,8 @@ import struct
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,12 @@ class DiskReader:
         database = environment.open_db(table.encode(), create=False)
         with environment.begin(db=database) as transaction:
             return dict(transaction.cursor())
+
+    def ledger(self, id: str) -> bytes:
+        """As it should be."""
+        tables = [self.rows(id, table).values() for table in ("records", "versions", "uploads")]
+        sums = [reduce(xor, [int.from_bytes(value[1:9]) for value in values], 0) for values in tables]
+        return struct.pack(">4Q", self.environments[id].info()["last_txnid"], *sums)
 
     @staticmethod
     def unsealed(key: bytes, value: bytes) -> list[Any]:
@@ -212,7 +220,9 @@ async def test_a_version_is_the_time_and_the_target_and_the_sequence_begins_anew
         clock, node = struct.unpack(">QI", record[10])
         assert before <= clock >> 16 <= time.time_ns() // 1_000_000
         assert (node, record[11]) == (xxhash.xxh32_intdigest(b"t1"), 1)
-        assert reader.rows(reader.index_of(BUCKET.id, b"a"), "meta")[b"clock"] == record[10][:8]
+        index = reader.index_of(BUCKET.id, b"a")
+        assert reader.rows(index, "meta")[b"clock"] == record[10][:8]
+        assert reader.rows(index, "meta")[b"ledger"] == reader.ledger(index)
 
 
 async def test_what_belongs_to_the_whole_mountpath_is_found_by_the_page(tmp_path: Path) -> None:
@@ -222,7 +232,9 @@ async def test_what_belongs_to_the_whole_mountpath_is_found_by_the_page(tmp_path
     assert (identity["format"], identity["target"], identity["mountpath"]) == (1, "t1", "mp2")
     assert len(list((tmp_path / "mp2" / "data").iterdir())) == 256
     with reading(tmp_path) as reader:
-        assert reader.rows("mp2", "meta") == {b"format": b"\x01", b"mountpaths": b"mp1,mp2"}
+        meta = reader.rows("mp2", "meta")
+        assert meta.pop(b"ledger") == reader.ledger("mp2")
+        assert meta == {b"format": b"\x02", b"mountpaths": b"mp1,mp2"}
         owned = reader.rows("mp2", "slots")[b"owned"]
         epoch, bitmap = int.from_bytes(owned[:8]), owned[8:]
         slots = [slot for slot in range(65_536) if bitmap[slot // 8] >> slot % 8 & 1]
