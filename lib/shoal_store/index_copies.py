@@ -36,6 +36,8 @@ PATIENCE_SECONDS = 600.0
 PATIENCE_FACTOR = 10.0
 """A copy that takes so much longer than its pace asks for has got stuck."""
 READ_BYTES = 1 << 20
+COPYING = "shoal_store.index_copying"
+"""The module that the process runs."""
 
 
 class Description(msgspec.Struct, array_like=True, frozen=True):
@@ -159,15 +161,15 @@ class IndexCopier:
         sealed = seal(made.mountpath.encode(), msgspec.msgpack.encode(made), format=FORMAT)
         with (copy.folder / DESCRIPTION).open("xb", buffering=0) as file:
             file.write(sealed)
-            sync_data(file.fileno(), "index copy")
-        sync_directory(copy.folder, "index copy")
+            sync_data(file.fileno(), "copy description")
+        sync_directory(copy.folder, "copy files")
         parent = place.path / FOLDER
         if not parent.is_dir():
             parent.mkdir()
-            sync_directory(place.path, "index copy")
+            sync_directory(place.path, "copies")
         kept = IndexCopy(made, parent / f"{made.mountpath}-{made.made_ns}")
         os.rename(copy.folder, kept.folder)
-        sync_directory(parent, "index copy")
+        sync_directory(parent, "copy name")
         for older in copy_folders(made.mountpath, [each.path for each in self._mountpaths.available()]):
             if older != kept.folder:
                 shutil.rmtree(older, ignore_errors=True)
@@ -179,7 +181,7 @@ async def ran(source: Path, file: Path, bytes_per_second: float, seconds_max: fl
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "shoal_store.index_copying",
+        COPYING,
         str(source),
         str(file),
         str(bytes_per_second),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import requests
@@ -16,6 +17,7 @@ from shoal_client.client import ShoalClient
 from shoal_client.remote import RemoteObjectStore
 from shoal_core.certificates import TlsFiles
 from shoal_core.errors import StaleEpoch
+from shoal_core.jobs import JobState
 from shoal_core.objects import BucketReference
 from shoal_core.rpc import Channels
 from support.cluster import Cluster
@@ -34,13 +36,15 @@ OLD_OWNER, NEW_OWNER, GATEWAY = "t1", "t2", "g1"
 LEASE_SECONDS = 3
 CALLS_MAX = 16
 SIZES = (100, 200_000)
+WRITERS = 4
+"""At a time, of the gateway that stands still for hours."""
 
 
 @pytest.fixture(scope="module")
 def cluster(module_cluster: Callable[..., Cluster]) -> Cluster:
     """One gateway: what is asked over HTTP is asked of it."""
     cluster = module_cluster(targets=2, workers=1)
-    cluster.start_with((OLD_OWNER, NEW_OWNER), lease_seconds=LEASE_SECONDS)
+    cluster.start_with((OLD_OWNER, NEW_OWNER), lease_seconds=LEASE_SECONDS, cleanup_age_seconds=0)
     requests.post(f"{cluster.endpoint}/v1/buckets/{BUCKET}", json={"action": "create-bck"}, timeout=30)
     return cluster
 
@@ -151,6 +155,50 @@ def test_a_gateway_that_was_stopped_serves_no_bucket_that_has_been_removed_meanw
             let_go_on(gateway)
         asked.thread.join()
         assert asked.outcome == b"new", asked.failure
+
+
+@pytest.mark.fault(id="F4")
+def test_a_gateway_that_stood_still_for_hours_in_its_writes_keeps_what_it_acknowledges(
+    cluster: Cluster, fault_run: FaultRun
+) -> None:
+    """Hours are collections: every file is old enough for them from the beginning (`cleanup_age_seconds`)."""
+    chance, gateway = fault_run.chance, cluster.pid(GATEWAY)
+    for number in fault_run.cycles(5, seconds=60):
+        give_back(cluster)
+        names = [f"hours-{fault_run.seed}-{number}-{writer}" for writer in range(WRITERS)]
+        bodies = {name: [chance.randbytes(size) for size in (100, 200_000)] for name in names}
+        for name, (old, _) in bodies.items():
+            RestDoor(cluster, BUCKET).put(name, old)
+        with stopping_at(gateway, chance.randint(1, WRITERS * CALLS_MAX)):
+            writings = {
+                name: Asked(partial(RestDoor(cluster, BUCKET).put, name, new))
+                for name, (_, new) in bodies.items()
+            }
+            stands_still(gateway, partial(have_ended, list(writings.values())))
+        try:
+            stop(gateway)
+            for _ in range(2):
+                asyncio.run(collect(cluster))
+            for name, allowed in bodies.items():
+                assert held(GrpcDoor(cluster, BUCKET), name) in allowed
+        finally:
+            let_go_on(gateway)
+        acknowledged = {name for name, writing in writings.items() if writing.acknowledged()}
+        asyncio.run(collect(cluster))
+        for name, (old, new) in bodies.items():
+            seen = {held(kind(cluster, BUCKET), name) for kind in (RestDoor, S3Door, GrpcDoor)}
+            assert len(seen) == 1
+            assert seen <= ({new} if name in acknowledged else {old, new})
+
+
+def have_ended(writings: Sequence[Asked]) -> bool:
+    return all(writing.ended() for writing in writings)
+
+
+async def collect(cluster: Cluster) -> None:
+    async with ShoalClient.connect(cluster.grpc_address, ca=cluster.ca) as client:
+        job = await client.jobs.ended((await client.jobs.start_cleanup()).id)
+        assert job.state is JobState.FINISHED, job
 
 
 async def made_anew(cluster: Cluster, bucket: str) -> None:

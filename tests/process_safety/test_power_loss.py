@@ -24,10 +24,11 @@ STORE = TESTS.parent / "lib" / "shoal_store"
 LABELS = (
     "mountpath", "unfinished", "data folders", "folders", "identity", "index name",
     "chunk data", "chunk name", "manifest data", "manifest name",
+    "copy data", "copy description", "copy files", "copies", "copy name",
 )  # fmt: skip
 """Every sync of the engine, as `durability` names them."""
-ELSEWHERE = {"mountpath states", "index copy"}
-"""In the target's state folder, or of copies: no object depends on them, and this workload has none."""
+ELSEWHERE = {"mountpath states", "index rebuild"}
+"""In the target's state folder, or while nothing is served: this workload has none."""
 
 
 @pytest.fixture

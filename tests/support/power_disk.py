@@ -84,6 +84,11 @@ class Disk:
                 self.pending.append(Change(position, event.path, None))
             case "rename":
                 self.pending.append(Change(position, event.path, event.file, other=event.other))
+            case "rename-folder":
+                # What was made in it lies in it, wherever the folder itself turns out to be.
+                for change in self.pending:
+                    change.path = moved(change.path, event.other, event.path)
+                self.pending.append(Change(position, event.path, None, other=event.other))
             case "unlink" | "rmdir":
                 self.pending.append(Change(position, event.path, 0))
             case "write":
@@ -137,9 +142,16 @@ class Disk:
         return bytes(content)
 
 
+def moved(path: str, old: str, new: str) -> str:
+    """Where something in the folder `old` lies when that is `new`."""
+    return new + path.removeprefix(old) if path.startswith(f"{old}/") else path
+
+
 def apply(names: dict[str, int | None], change: Change) -> None:
     if change.other:
         names.pop(change.other, None)
+        for path in [path for path in names if path.startswith(f"{change.other}/")]:
+            names[moved(path, change.other, change.path)] = names.pop(path)
     if change.file == 0:
         names.pop(change.path, None)
     else:

@@ -20,6 +20,7 @@ import pytest
 
 from shoal_core.errors import ObjectNotFound, ShoalError
 from shoal_store.fsck import verify
+from shoal_store.index_copies import copies_of
 from support.engines import get, unstarted_engine
 from support.power_disk import Disk, Mercy, materialise
 from support.power_trace import COMMAND, Event, Trace
@@ -27,6 +28,7 @@ from support.power_workload import Kinds, plan
 
 TESTS = Path(__file__).parents[1]
 WRITING_POINTS = 30
+MOUNTPATHS = ("mp1", "mp2")
 RECORD_SECONDS_MAX = 280
 ORPHANS = frozenset({"orphan-chunk", "orphan-manifest", "orphan-payload"})
 
@@ -57,8 +59,9 @@ class Recording:
         """What each name may hold: the outcome of its last acknowledged step, or of one that was begun since."""
         outcomes: dict[str, list[bytes | None]] = {}
         steps = plan(self.seed, self.kinds)
-        marks = b"".join(event.data for event in self.events[:point] if event.call == "mark")
-        for word, writer, number in (mark.split() for mark in marks.decode().splitlines()):
+        for word, writer, number in self._marks(point):
+            if word == "copied":
+                continue
             step = steps[int(writer)][int(number)]
             found = outcomes.setdefault(step.name, [None])
             if word == "begin":
@@ -66,6 +69,14 @@ class Recording:
             else:
                 outcomes[step.name] = [step.data]
         return outcomes
+
+    def copied(self, point: int) -> dict[str, int]:
+        """When the last copy of each mountpath's index was made that is in its place."""
+        return {which: int(made) for word, which, made in self._marks(point) if word == "copied"}
+
+    def _marks(self, point: int) -> Iterator[list[str]]:
+        marks = b"".join(event.data for event in self.events[:point] if event.call == "mark")
+        return (mark.split() for mark in marks.decode().splitlines())
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,8 @@ class State:
         root = self.recording.root
         materialise(self.disk.left(root, self.mercy, chance), root, folder)
         try:
-            return asyncio.run(missing(folder, self.recording.allowed(self.point)))
+            lost = lost_copies(folder, self.recording.copied(self.point))
+            return lost or asyncio.run(missing(folder, self.recording.allowed(self.point)))
         except ShoalError as error:
             return f"{type(error).__name__}: {error.message}"
 
@@ -117,8 +129,18 @@ def record(folder: Path, *left_out: str, seed: int, kinds: Kinds = "core") -> Re
     return Recording(seed, kinds, Trace(root, marks).read(output), str(root))
 
 
+def lost_copies(folder: Path, copied: dict[str, int]) -> str:
+    """There is always one that is no older than the last one that was in its place."""
+    paths = [folder / "disks" / name for name in MOUNTPATHS]
+    for mountpath, made_ns in copied.items():
+        made = [copy.description.made_ns for copy in copies_of(mountpath, paths) if copy.is_whole()]
+        if max(made, default=0) < made_ns:
+            return f"the copy of {mountpath} that was made at {made_ns}, there are {made}"
+    return ""
+
+
 async def missing(folder: Path, expected: dict[str, list[bytes | None]]) -> str:
-    folders = {name: folder / "disks" / name for name in ("mp1", "mp2")}
+    folders = {name: folder / "disks" / name for name in MOUNTPATHS}
     engine = unstarted_engine(folders)
     try:
         for name, contents in expected.items():

@@ -10,9 +10,11 @@ from pathlib import Path
 
 CALLS = (
     "openat,open,creat,close,dup,dup2,fcntl,lseek,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range,"
-    "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,linkat,ftruncate,fallocate,msync"
+    "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,linkat,ftruncate,fallocate,msync,"
+    "clone,clone3,fork,vfork"
 )
 COMMAND = ("strace", "-f", "-qq", "-xx", "-s", "4000000", "-e", "signal=none", "-e", f"trace={CALLS}")
+BEGINNINGS = {"clone", "clone3", "fork", "vfork"}
 LINE = re.compile(r"^(\d+) +(?:<\.\.\. (\w+) resumed>(.*)|(\w+)\((.*))$", re.DOTALL)
 RESULT = re.compile(r"\) += (-?\d+)[^)]*$")
 TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
@@ -20,7 +22,7 @@ TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 @dataclass(frozen=True)
 class Event:
-    """`call` is one of open, write, sync, sync-directory, rename, unlink, rmdir, mkdir, truncate, mark.
+    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, unlink, rmdir, mkdir, truncate, mark.
 
     `began` is the number of events that were complete when this one began: a sync covers only those.
     """
@@ -56,16 +58,32 @@ class Trace:
     def __init__(self, root: Path, marks: Path) -> None:
         self._root = str(root)
         self._marks = str(marks)
+        self._begun_by: dict[str, str] = {}
+        """Thread -> the one that began it, in the same process."""
+        self._of_processes: dict[str, dict[int, Open]] = {}
         self._descriptors: dict[int, Open] = {}
+        """Of the process that makes the call."""
         self._files: dict[str, int] = {}
         self._count = 0
         self.events: list[Event] = []
 
     def read(self, output: Path) -> list[Event]:
-        for call, arguments, result, began in complete_calls(output, lambda: len(self.events)):
-            if result >= 0:
+        # First of all, since a thread may be seen before the call that began it has returned.
+        for call, arguments, result, _, thread in complete_calls(output, lambda: 0):
+            if call in BEGINNINGS and "CLONE_THREAD" in arguments:
+                self._begun_by[str(result)] = thread
+        for call, arguments, result, began, thread in complete_calls(output, lambda: len(self.events)):
+            if result >= 0 and call not in BEGINNINGS:
+                # A new process closes what it inherits, or leaves it alone: what it uses it opens by itself.
+                self._descriptors = self._of_processes.setdefault(self._process_of(thread), {})
                 self._add(call, arguments, result, began)
         return self.events
+
+    def _process_of(self, thread: str) -> str:
+        """By its first thread."""
+        while thread in self._begun_by:
+            thread = self._begun_by[thread]
+        return thread
 
     def _add(self, call: str, arguments: str, result: int, began: int) -> None:
         match call:
@@ -100,13 +118,13 @@ class Trace:
                 old, new = texts(arguments)
                 self._link(old, new, began)
             case "unlink" | "unlinkat" | "rmdir":
-                self._unlink(call, texts(arguments)[0], arguments, began)
+                self._unlink(call, arguments, began)
             case "mkdir" | "mkdirat":
                 if self._counts(path := texts(arguments)[0]):
                     self.events.append(Event("mkdir", began, path))
             case "fcntl":
-                if "F_DUPFD" in arguments and self._of(arguments):
-                    raise UnknownCall(f"{call}({arguments})")
+                if "F_DUPFD" in arguments and (opened := self._of(arguments)):
+                    self._descriptors[result] = opened
             case _:
                 if self._of(arguments) or any(self._counts(path) for path in texts(arguments)):
                     raise UnknownCall(f"{call}({arguments[:200]})")
@@ -118,12 +136,10 @@ class Trace:
         return self._descriptors.get(first_number(arguments))
 
     def _open(self, arguments: str, descriptor: int, began: int) -> None:
-        path = texts(arguments)[0]
+        path = self._place(arguments)
         if not self._counts(path):
             self._descriptors.pop(descriptor, None)
             return
-        if not arguments.startswith("AT_FDCWD") and not path.startswith("/"):
-            raise UnknownCall(arguments)
         directory = "O_DIRECTORY" in arguments
         file = self._files.get(path, 0)
         if not file and not directory and "O_CREAT" in arguments and path != self._marks:
@@ -157,10 +173,21 @@ class Trace:
             )
         )
 
+    def _place(self, arguments: str) -> str:
+        """A path may begin at a folder that is open."""
+        path, folder = texts(arguments)[0], self._of(arguments)
+        return path if folder is None or path.startswith("/") else f"{folder.path}/{path}"
+
     def _rename(self, old: str, new: str, began: int) -> None:
-        if self._counts(old) or self._counts(new):
+        if not (self._counts(old) or self._counts(new)):
+            return
+        if old in self._files:
             self._files[new] = self._files.pop(old)
             self.events.append(Event("rename", began, new, other=old, file=self._files[new]))
+            return
+        for path in [path for path in self._files if path.startswith(f"{old}/")]:
+            self._files[new + path.removeprefix(old)] = self._files.pop(path)
+        self.events.append(Event("rename-folder", began, new, other=old))
 
     def _link(self, old: str, new: str, began: int) -> None:
         """One more name, as that of a new file is one."""
@@ -168,15 +195,16 @@ class Trace:
             self._files[new] = self._files[old]
             self.events.append(Event("open", began, new, file=self._files[new]))
 
-    def _unlink(self, call: str, path: str, arguments: str, began: int) -> None:
-        if self._counts(path):
+    def _unlink(self, call: str, arguments: str, began: int) -> None:
+        if self._counts(path := self._place(arguments)):
             removes_directory = call == "rmdir" or "AT_REMOVEDIR" in arguments
             self._files.pop(path, None)
             self.events.append(Event("rmdir" if removes_directory else "unlink", began, path))
 
 
-def complete_calls(output: Path, now: object) -> Iterator[tuple[str, str, int, int]]:
-    """Name, arguments, result of each call when it is complete, and how many events there were when it began."""
+def complete_calls(output: Path, now: object) -> Iterator[tuple[str, str, int, int, str]]:
+    """Name, arguments, result of each call when it is complete, how many events there were when it began, and which
+    thread made it."""
     assert callable(now)
     unfinished: dict[str, tuple[str, str, int]] = {}
     with output.open(encoding="ascii", errors="surrogateescape") as lines:
@@ -189,7 +217,7 @@ def complete_calls(output: Path, now: object) -> Iterator[tuple[str, str, int, i
                 arguments += rest
             elif call == "close":
                 # At its beginning: the kernel may give the number to another thread before the call is over.
-                yield call, arguments, 0, now()
+                yield call, arguments, 0, now(), thread
                 continue
             elif arguments.endswith("<unfinished ...>"):
                 unfinished[thread] = (call, arguments.removesuffix("<unfinished ...>"), now())
@@ -197,7 +225,7 @@ def complete_calls(output: Path, now: object) -> Iterator[tuple[str, str, int, i
             else:
                 began = now()
             if result := RESULT.search(arguments):
-                yield call, arguments[: result.start()], int(result[1]), began
+                yield call, arguments[: result.start()], int(result[1]), began, thread
 
 
 def first_number(arguments: str) -> int:

@@ -1,5 +1,7 @@
 """A workload of the engine that tells, in a file, what it has begun and what was acknowledged. Run by strace.
 
+Meanwhile indexes are copied: twice the same one, or, of all kinds, both.
+
 python power_workload.py <folder of the mountpaths> <marks> <seed> <core|all> [label of a sync to leave out | lmdb]
 """
 
@@ -18,7 +20,7 @@ import lmdb
 
 from shoal_core.multipart import Completion, PartChoice
 from shoal_core.objects import BucketProperties, CopyRequest, PutRequest
-from shoal_store import durability
+from shoal_store import durability, index_copies
 from shoal_store.engine import Engine
 from shoal_store.rechunk import Step as Rechunked, rechunk
 from support.engines import BUCKET, in_pieces, put, put_in_chunks, put_in_parts, unstarted_engine
@@ -69,6 +71,13 @@ def steps_of(writer: int, chance: random.Random, sizes: Mapping[str, tuple[int, 
         present.add(name)
         steps.append(Step(writer, number, kind, name, chance.randbytes(chance.randint(*sizes[kind]))))
     return steps
+
+
+async def copy_indexes(engine: Engine, kinds: Kinds, marks: int) -> None:
+    copier = engine.index_copier(bytes_per_second=1e9)
+    for mountpath in ("mp1", "mp1") if kinds == "core" else ("mp1", "mp2", "mp1", "mp2"):
+        copy = await copier.copy(mountpath, size=engine.indexes[mountpath].used_bytes())
+        os.write(marks, f"copied {mountpath} {copy.description.made_ns}\n".encode())
 
 
 async def work(engine: Engine, steps: list[Step], marks: int) -> None:
@@ -133,7 +142,8 @@ async def main(folder: Path, marks: Path, seed: int, kinds: Kinds) -> None:
     descriptor = os.open(marks, os.O_WRONLY | os.O_CREAT)
     engine = unstarted_engine({name: folder / "disks" / name for name in ("mp1", "mp2")})
     await engine.start()
-    await asyncio.gather(*(work(engine, steps, descriptor) for steps in plan(seed, kinds)))
+    writing = [work(engine, steps, descriptor) for steps in plan(seed, kinds)]
+    await asyncio.gather(*writing, copy_indexes(engine, kinds, descriptor))
     # As a power loss would find it.
     os._exit(0)
 
@@ -141,6 +151,9 @@ async def main(folder: Path, marks: Path, seed: int, kinds: Kinds) -> None:
 def leave_out(label: str) -> None:
     if label != "lmdb":
         durability.SKIPPED.add(label)
+        # In a process of its own.
+        vars(index_copies)["COPYING"] = "support.unsynced_copying"
+        os.environ["SYNC_LEFT_OUT"] = label
         return
     opened = lmdb.open
     vars(lmdb)["open"] = lambda *arguments, **named: opened(*arguments, **(named | {"sync": False}))
