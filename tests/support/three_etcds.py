@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Self
 
-from shoal_cli.supervisor.etcd import find_etcd
+from shoal_cli.supervisor.etcd import find_etcd, member_options
 from shoal_cli.supervisor.folder import DataFolder
 from shoal_cli.supervisor.layout import read_layout
 from shoal_core.certificates import ClusterAuthority, TlsFiles
@@ -90,28 +90,7 @@ class ThreeEtcds:
         return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
     def _command(self, name: str) -> list[str]:
-        tls = TlsFiles.node(self._folder.certificates(name))
-        client, peer = (f"https://127.0.0.1:{port}" for port in self.ports[name])
-        known = [f"{each}=https://127.0.0.1:{ports[1]}" for each, ports in self.ports.items()]
-        options = {
-            "name": name,
-            "data-dir": self._folder.root / name,
-            "listen-client-urls": client,
-            "advertise-client-urls": client,
-            "listen-peer-urls": peer,
-            "initial-advertise-peer-urls": peer,
-            "initial-cluster": ",".join(known),
-            "initial-cluster-state": "existing",
-            "trusted-ca-file": tls.ca,
-            "cert-file": tls.certificate,
-            "key-file": tls.key,
-            "client-cert-auth": "true",
-            "peer-trusted-ca-file": tls.ca,
-            "peer-cert-file": tls.certificate,
-            "peer-key-file": tls.key,
-            "peer-client-cert-auth": "true",
-            "log-level": "warn",
-        }
+        options = member_options(name, self._folder, self.ports) | {"initial-cluster-state": "existing"}
         return [find_etcd(), *(f"--{option}={value}" for option, value in options.items()), FAST_ETCD]
 
     @property

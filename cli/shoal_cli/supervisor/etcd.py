@@ -58,26 +58,9 @@ def version_of(binary: str) -> tuple[int, int]:
 
 
 def etcd_command(binary: str, folder: DataFolder, layout: Layout) -> list[str]:
-    tls = TlsFiles.node(folder.certificates("etcd"))
-    client = f"https://127.0.0.1:{layout.ports['etcd-client']}"
-    peer = f"https://127.0.0.1:{layout.ports['etcd-peer']}"
-    options = {
-        "name": "etcd",
-        "data-dir": folder.etcd,
-        "listen-client-urls": client,
-        "advertise-client-urls": client,
-        "listen-peer-urls": peer,
-        "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"etcd={peer}",
+    ports = layout.ports["etcd-client"], layout.ports["etcd-peer"]
+    options = member_options("etcd", folder, {"etcd": ports}) | {
         "initial-cluster-token": layout.cluster_id,
-        "trusted-ca-file": tls.ca,
-        "cert-file": tls.certificate,
-        "key-file": tls.key,
-        "client-cert-auth": "true",
-        "peer-trusted-ca-file": tls.ca,
-        "peer-cert-file": tls.certificate,
-        "peer-key-file": tls.key,
-        "peer-client-cert-auth": "true",
         # Its JSON gateway would call etcd with the server's own certificate.
         "enable-grpc-gateway": "false",
         "auto-compaction-mode": "periodic",
@@ -87,10 +70,34 @@ def etcd_command(binary: str, folder: DataFolder, layout: Layout) -> list[str]:
         "max-snapshots": 3,
         "max-wals": 3,
         "logger": "zap",
-        "log-level": "warn",
     }
     extra = shlex.split(os.environ.get(TEST_ARGUMENTS_VARIABLE, ""))
     return [binary, *(f"--{name}={value}" for name, value in options.items()), *extra]
+
+
+def member_options(name: str, folder: DataFolder, ports: Mapping[str, tuple[int, int]]) -> dict[str, object]:
+    """Of one of the members whose ports, for clients and for each other, these are."""
+    tls = TlsFiles.node(folder.certificates(name))
+    client, peer = (f"https://127.0.0.1:{port}" for port in ports[name])
+    members = [f"{each}=https://127.0.0.1:{port}" for each, (_, port) in ports.items()]
+    return {
+        "name": name,
+        "data-dir": folder.root / name,
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": ",".join(members),
+        "trusted-ca-file": tls.ca,
+        "cert-file": tls.certificate,
+        "key-file": tls.key,
+        "client-cert-auth": "true",
+        "peer-trusted-ca-file": tls.ca,
+        "peer-cert-file": tls.certificate,
+        "peer-key-file": tls.key,
+        "peer-client-cert-auth": "true",
+        "log-level": "warn",
+    }
 
 
 def etcd_environment(environment: Mapping[str, str]) -> dict[str, str]:
