@@ -49,6 +49,14 @@ TABLES = ("records", "versions", "payloads", "uploads", "tombstones", "slots", "
 
 FAULTS = (lmdb.Error, lmdb.PanicError)
 """LMDB has no class for an I/O error; after one in its meta page it takes no more writes, and says panic."""
+DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.NotFoundError,
+    lmdb.PageNotFoundError,
+)
+"""When an index is opened. Other errors of LMDB speak of the machine."""
 OUT_OF_SPACE = (lmdb.MapFullError, lmdb.DiskError)
 
 Table: TypeAlias = "lmdb._Database"
@@ -150,7 +158,8 @@ class Index:
         except lmdb.DiskError as error:
             raise OutOfSpace(f"the index of {path} cannot be made: the disk is full; add space") from error
         except lmdb.Error as error:
-            raise ConfigurationError(
+            refusal = DataCorrupt if isinstance(error, DAMAGE) else ConfigurationError
+            raise refusal(
                 f"the index of {path} cannot be opened ({error}): `shoal fsck --rebuild-index` makes it anew"
             ) from error
 

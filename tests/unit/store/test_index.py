@@ -90,7 +90,7 @@ def test_no_table_is_added_to_an_index_of_another_format(path: Path) -> None:
 
 def test_an_index_that_is_no_database_is_refused(path: Path) -> None:
     (path / "index" / "data.mdb").write_bytes(b"something else" * 1000)
-    with pytest.raises(ConfigurationError, match="cannot be opened"):
+    with pytest.raises(DataCorrupt, match="cannot be opened"):
         Index("mp1", path, writable=True)
 
 
@@ -174,5 +174,5 @@ def test_tables_that_are_missing_are_not_made_in_an_index_that_was_there(index: 
     with environment.begin(write=True) as transaction:
         transaction.drop(records)
     environment.close()
-    with pytest.raises(ConfigurationError, match="cannot be opened"):
+    with pytest.raises(DataCorrupt, match="cannot be opened"):
         Index("mp1", path, writable=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -204,15 +205,24 @@ async def test_an_index_that_lost_rows_is_not_copied_and_what_it_named_is_nobody
         copied(tmp_path / "mp1", tmp_path / "copy", bytes_per_second=1e9)
 
 
-async def test_a_start_leaves_out_the_mountpath_whose_index_is_behind_and_a_rebuild_brings_it_back(
-    tmp_path: Path,
+def without_a_table(path: Path) -> None:
+    """As when the page that names the tables was never written."""
+    with lmdb.open(str(path / "index"), max_dbs=len(TABLES)) as environment:
+        records = environment.open_db(b"records", create=False)
+        with environment.begin(write=True) as transaction:
+            transaction.drop(records)
+
+
+@pytest.mark.parametrize("damage", [behind, without_a_table])
+async def test_a_start_leaves_out_the_mountpath_whose_index_is_not_whole_and_a_rebuild_brings_it_back(
+    tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     folders = mountpath_folders(tmp_path)
     async with running_engine(tmp_path) as engine:
         kept = {name_kept_by(engine, "mp1"): b"1" * 17_000, name_kept_by(engine, "mp2"): b"2"}
         for name, data in kept.items():
             await put(engine, name, data)
-    behind(folders["mp1"])
+    damage(folders["mp1"])
     assert [finding.kind for finding in verify(folders).findings] == ["damaged-index"]
     async with running_engine(tmp_path) as engine:
         assert engine.states.board.of("mp1") is MountpathState.FAILED
