@@ -12,27 +12,25 @@ from pathlib import Path
 import pytest
 
 from shoal_core.errors import MountpathUnavailable, Unavailable
-from shoal_core.multipart import Completion, PartChoice
-from shoal_core.objects import CopyRequest, PutRequest
+from shoal_core.multipart import Completion
+from shoal_core.objects import PutRequest
 from shoal_store.engine import Engine
 from shoal_store.mountpaths import sweep_temporary
 from shoal_store.orphans import DamagedRows, Step
 from shoal_store.writer import Written
 from support.engines import (
     BUCKET,
-    VERSIONED,
     commit_of,
     damage_record,
     get,
     in_pieces,
     mountpath_folders,
     put,
-    put_in_chunks,
-    put_in_parts,
     rows,
     running_engine,
     stored,
 )
+from support.layouts import put_every_layout, put_versions, upload_a_part
 
 LARGE = os.urandom(100_000)
 
@@ -59,25 +57,17 @@ async def unfinished(
 
 
 async def everything(engine: Engine) -> dict[str, bytes]:
-    """One object of every kind of layout."""
-    await put(engine, "inline", b"x")
-    await put(engine, "large", LARGE)
-    await put_in_chunks(engine, "chunks", LARGE, 30_000)
-    await put_in_parts(engine.store, "parts", LARGE)
-    await engine.store.copy(BUCKET, CopyRequest(BUCKET, "chunks", "copy"))
-    for body in (LARGE, b"newer"):
-        await engine.store.put(VERSIONED, PutRequest("versioned"), in_pieces(body))
-    return dict.fromkeys(("large", "chunks", "parts", "copy"), LARGE) | {"inline": b"x"}
+    await put_versions(engine, "versioned", LARGE, b"newer")
+    return await put_every_layout(engine, LARGE)
 
 
 async def test_what_rows_name_stays(engine: Engine, tmp_path: Path) -> None:
     objects = await everything(engine)
-    upload = await engine.store.begin_upload(BUCKET, PutRequest("a"))
-    part = await engine.store.put_part(BUCKET, upload.id, 1, PutRequest("a"), in_pieces(LARGE))
+    upload_id, part = await upload_a_part(engine, "a", LARGE)
     before = stored(tmp_path)
     assert collected(engine) == 0
     assert stored(tmp_path) == before
-    await engine.store.complete_upload(BUCKET, "a", upload.id, Completion([PartChoice(1, part.etag)]))
+    await engine.store.complete_upload(BUCKET, "a", upload_id, Completion([part]))
     for name, data in (objects | {"a": LARGE}).items():
         assert await get(engine, name) == data
 
@@ -138,12 +128,11 @@ async def test_a_write_that_is_committed_in_the_middle_of_a_collection_stays(eng
 
 
 async def test_an_upload_that_is_completed_in_the_middle_of_a_collection_stays(engine: Engine) -> None:
-    upload = await engine.store.begin_upload(BUCKET, PutRequest("a"))
-    part = await engine.store.put_part(BUCKET, upload.id, 1, PutRequest("a"), in_pieces(LARGE))
+    upload_id, part = await upload_a_part(engine, "a", LARGE)
     collecting = steps(engine)
     while not next(collecting).rows:
         pass
-    await engine.store.complete_upload(BUCKET, "a", upload.id, Completion([PartChoice(1, part.etag)]))
+    await engine.store.complete_upload(BUCKET, "a", upload_id, Completion([part]))
     for _ in collecting:
         pass
     assert await get(engine, "a") == LARGE

@@ -15,7 +15,7 @@ import pytest
 
 from shoal_core.errors import ConfigurationError, DataCorrupt, ObjectNotFound
 from shoal_core.multipart import Completion, PartChoice
-from shoal_core.objects import CopyRequest, PutRequest
+from shoal_core.objects import PutRequest
 from shoal_store.engine import Engine, open_engine
 from shoal_store.fsck import verify
 from shoal_store.index import held
@@ -38,11 +38,11 @@ from support.engines import (
     settled,
     stored,
 )
+from support.layouts import LONG, put_every_layout, put_versions, upload_a_part
 from support.stores import CLUSTER_ID
 
 LARGE = os.urandom(100_000)
 OTHER = os.urandom(100_000)
-LONG = "l" * 700
 Work = Callable[[Engine], Awaitable[object]]
 
 
@@ -83,12 +83,7 @@ def kinds(report: RebuildReport) -> dict[str, int]:
 
 
 async def one_of_each(engine: Engine) -> None:
-    await put(engine, "inline", b"x")
-    await put(engine, "large", LARGE)
-    await put(engine, LONG, LARGE)
-    await put_in_chunks(engine, "chunks", LARGE, 30_000)
-    await put_in_parts(engine.store, "parts", LARGE)
-    await engine.store.copy(BUCKET, CopyRequest(BUCKET, "chunks", "copy"))
+    await put_every_layout(engine, LARGE)
     request = PutRequest(
         "described", content_type="text/x", metadata={"a": "b"}, headers={"cache-control": "x"}
     )
@@ -125,8 +120,7 @@ async def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         await one_of_each(engine)
         await engine.store.annotate(BUCKET, "large", {"k": "v"})
         await engine.store.begin_upload(BUCKET, PutRequest("under-way"))
-        for body in (LARGE, b"inline", OTHER):
-            await engine.store.put(VERSIONED, PutRequest("versioned"), in_pieces(body))
+        await put_versions(engine, "versioned", LARGE, b"inline", OTHER)
         tables = ("records", "versions", "payloads", "uploads", "slots")
         before = {table: rows(engine, table) for table in tables}
         await copy_indexes(engine)
@@ -211,8 +205,7 @@ async def test_a_rechunk_since_the_copy_keeps_all_that_the_copy_knew(tmp_path: P
 async def test_an_upload_since_the_copy_is_an_object_or_lost(tmp_path: Path) -> None:
     async def uploads(engine: Engine) -> None:
         await put_in_parts(engine.store, "whole", LARGE)
-        upload = await engine.store.begin_upload(BUCKET, PutRequest("half"))
-        await engine.store.put_part(BUCKET, upload.id, 1, PutRequest("half"), in_pieces(LARGE))
+        await upload_a_part(engine, "half", LARGE)
 
     report = await around_a_loss(tmp_path, one_of_each, uploads)
     assert kinds(report) == {"manifest-only": 1, "upload-lost": 1}
@@ -220,17 +213,15 @@ async def test_an_upload_since_the_copy_is_an_object_or_lost(tmp_path: Path) -> 
 
 
 async def test_an_upload_that_was_under_way_at_the_copy_goes_on_or_is_an_object(tmp_path: Path) -> None:
-    begun: dict[str, tuple[str, str]] = {}
+    begun: dict[str, tuple[str, PartChoice]] = {}
 
     async def begin(engine: Engine) -> None:
         for name in ("completed", "going-on"):
-            upload = await engine.store.begin_upload(BUCKET, PutRequest(name))
-            part = await engine.store.put_part(BUCKET, upload.id, 1, PutRequest(name), in_pieces(LARGE))
-            begun[name] = (upload.id, part.etag)
+            begun[name] = await upload_a_part(engine, name, LARGE)
 
     async def complete(engine: Engine, name: str) -> None:
-        upload, etag = begun[name]
-        await engine.store.complete_upload(BUCKET, name, upload, Completion([PartChoice(1, etag)]))
+        upload_id, part = begun[name]
+        await engine.store.complete_upload(BUCKET, name, upload_id, Completion([part]))
 
     await around_a_loss(tmp_path, begin, lambda engine: complete(engine, "completed"))
     async with running_engine(tmp_path, mountpaths=1) as engine:

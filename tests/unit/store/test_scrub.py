@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from shoal_core.errors import Unavailable
-from shoal_core.objects import PutRequest
 from shoal_core.part_runs import PartRun
 from shoal_store.checking import KEYS_BETWEEN_RESTS
 from shoal_store.chunkfile import BLOCK_BYTES, chunk_path
@@ -23,7 +22,6 @@ from shoal_store.scrub import BATCH_ROWS, START, STEP_BYTES, Position, Step, scr
 from support.engines import (
     BUCKET,
     VERSIONED,
-    in_pieces,
     name_kept_by,
     put,
     put_in_chunks,
@@ -33,6 +31,7 @@ from support.engines import (
     settled,
     stored,
 )
+from support.layouts import upload_a_part
 
 LARGE = os.urandom(BLOCK_BYTES + 54_321)
 SMALL = b"small object"
@@ -71,8 +70,7 @@ async def test_a_healthy_store_is_counted_and_clean(tmp_path: Path) -> None:
         for _ in range(2):
             await put(engine, "old", LARGE, bucket=VERSIONED)
         await engine.store.delete(VERSIONED, "old")
-        upload = await engine.store.begin_upload(BUCKET, PutRequest("part"))
-        await engine.store.put_part(BUCKET, upload.id, 7, PutRequest("part"), in_pieces(LARGE))
+        await upload_a_part(engine, "part", LARGE, number=7)
         found = list(steps(engine))
     assert kinds(iter(found)) == []
     assert sum(step.objects for step in found) == 2 * BATCH_ROWS + 2 + 2
@@ -107,11 +105,10 @@ async def test_a_missing_chunk_file_is_found(tmp_path: Path) -> None:
 
 async def test_a_damaged_part_of_an_upload_is_found(tmp_path: Path) -> None:
     async with running_engine(tmp_path) as engine:
-        upload = await engine.store.begin_upload(BUCKET, PutRequest("a"))
-        await engine.store.put_part(BUCKET, upload.id, 7, PutRequest("a"), in_pieces(LARGE))
+        upload_id, _ = await upload_a_part(engine, "a", LARGE, number=7)
         (file,) = stored_chunks(tmp_path)
         file.write_bytes(flipped(file.read_bytes(), 0))
-        assert kinds(steps(engine)) == [("damaged-chunk", f"upload {upload.id}, part 7")]
+        assert kinds(steps(engine)) == [("damaged-chunk", f"upload {upload_id}, part 7")]
 
 
 async def test_a_damaged_manifest_is_found(tmp_path: Path) -> None:

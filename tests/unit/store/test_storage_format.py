@@ -31,6 +31,7 @@ from support.engines import (
     put_in_parts,
     running_engine,
 )
+from support.layouts import put_versions
 
 # The reader, by the page
 
@@ -171,8 +172,7 @@ async def test_several_chunks_and_their_manifest_are_found_by_the_page(tmp_path:
 
 async def test_older_versions_and_delete_markers_are_found_by_the_page(tmp_path: Path) -> None:
     async with running_engine(tmp_path) as engine:
-        for body in (b"1", b"2"):
-            await engine.store.put(VERSIONED, PutRequest("a"), in_pieces(body))
+        await put_versions(engine, "a", b"1", b"2")
         await engine.store.delete(VERSIONED, "a")
     with reading(tmp_path) as reader:
         rows = reader.rows(reader.index_of(VERSIONED.id, b"a"), "versions")
