@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from shoal_core.errors import DataCorrupt
 from shoal_store.sealed import HEAD_BYTES
 
+Value: TypeAlias = "bytes | memoryview"
 KEY = b"ledger"
 SUMMED = ("records", "versions", "uploads")
 """Tables whose rows are sealed and name files."""
@@ -32,7 +34,7 @@ class Ledger:
         self.sums = dict(sums)
 
     @classmethod
-    def of(cls, value: bytes | memoryview | None) -> Ledger:
+    def of(cls, value: Value | None) -> Ledger:
         """Raises DataCorrupt."""
         if value is None or len(value) != LAYOUT.size:
             raise DataCorrupt("an index without its ledger: run `shoal fsck`")
@@ -42,12 +44,12 @@ class Ledger:
     def encoded(self, transaction: int) -> bytes:
         return LAYOUT.pack(transaction, *(self.sums[table] for table in SUMMED))
 
-    def replace(self, table: str, old: bytes | None, new: bytes | None) -> None:
+    def replace(self, table: str, old: Value | None, new: Value | None) -> None:
         """A row, or none, by another, or none."""
         if table in self.sums:
             self.sums[table] ^= (seal_of(old) if old else 0) ^ (seal_of(new) if new else 0)
 
 
-def seal_of(value: bytes | memoryview) -> int:
+def seal_of(value: Value) -> int:
     """The checksum of a sealed row; of anything else, something."""
     return int.from_bytes(value[1:HEAD_BYTES])
