@@ -169,7 +169,7 @@ def test_a_gateway_that_stood_still_for_hours_in_its_writes_keeps_what_it_acknow
         bodies = {name: [chance.randbytes(size) for size in (100, 200_000)] for name in names}
         for name, (old, _) in bodies.items():
             RestDoor(cluster, BUCKET).put(name, old)
-        with stopping_at(gateway, chance.randint(1, WRITERS * CALLS_MAX)):
+        with stopping_at(gateway, chance.randint(1, CALLS_MAX)):
             writings = {
                 name: Asked(partial(RestDoor(cluster, BUCKET).put, name, new))
                 for name, (_, new) in bodies.items()
