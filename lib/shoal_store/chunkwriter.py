@@ -15,7 +15,7 @@ from shoal_store.durability import begin_writing, storage_error, sync_data, sync
 from shoal_store.mountpaths import MountpathFolder
 from shoal_store.record import ChunkPlace
 
-AHEAD_BYTES = 8 << 20
+AHEAD_BYTES = 4 << 20
 """Of a file that will be synced, go to the disk together while the next are received."""
 
 

@@ -22,6 +22,8 @@ GROUPS = Counter("shoal_store_commit_groups_total", "Transactions that committed
 COMMITS = Counter("shoal_store_commits_total", "Commits in them")
 COUNT_SECONDS = 0.5
 """Between two additions to the counters: one in each round would take a tenth of its time."""
+DELIVERY_SECONDS_MAX = 0.001
+"""How long a round waits at most for the event loop to send the answers of the one before."""
 PENDING_MAX = 1024
 ROUND_MAX = 256
 
@@ -36,6 +38,7 @@ class CommitThread:
         self._thread = threading.Thread(target=self._run, name=f"committer-{name}", daemon=True)
         self._limit = Limit("commits-pending", PENDING_MAX)
         self._stopping = False
+        self._delivered = threading.Event()
         self.rounds = 0
         """Begun so far."""
         self._groups_counted = self._commits_counted = 0
@@ -97,14 +100,19 @@ class CommitThread:
         # When all transactions are through, however long that took.
         for committer, group in committed:
             committer.check_still_owner(group)
+        self._delivered.clear()
         self._loop.call_soon_threadsafe(self._deliver, together)
         for committer, group in committed:
             committer.unlink_retired(group)
+        # The answers need the interpreter that the next round would hold, and bring what that could take along.
+        self._delivered.wait(DELIVERY_SECONDS_MAX)
 
     def _deliver(self, together: Sequence[Pending]) -> None:
         """On the event loop: one call for the whole round."""
         for pending in together:
             pending.answer(pending.outcome or InternalError("a commit ended without an outcome"))
+        # Behind whatever the answers have put off to the end of this turn of the loop.
+        self._loop.call_soon(self._delivered.set)
         if not self._counting:
             self._counting = True
             self._loop.call_later(COUNT_SECONDS, self._count)
