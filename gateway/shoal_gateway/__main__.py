@@ -113,6 +113,7 @@ async def connected_parts(
             proxy=Proxies(channels, lambda: view.current).choose,
             member_channel=lambda member: channels.get(member.internal_address),
             local_store=lambda name: stores.local_of(view.current.primary(name.slot)),
+            local_stores=lambda: stores.locals_of(view.current),
             batch_missing_max=config.batch_missing_max,
             promote_folder=config.promote_folder,
             batches_elsewhere=lambda items: streams_of(items, view.current, stores.channel_elsewhere),

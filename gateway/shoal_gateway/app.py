@@ -43,7 +43,7 @@ from shoal_gateway.transcode.face import PREFIX as JSON_PREFIX, JsonFace, json_f
 
 ABORT_KEY = "shoal.abort"
 TAKE_BODY_KEY = "shoal.take_body"
-WRITE_PIECES_KEY = "shoal.write_pieces"
+SEND_PIECES_KEY = "shoal.send_pieces"
 UNSENT_KEY = "shoal.unsent"
 REST_KEY = "shoal.rest"
 CROWD_KEY = "shoal.crowd"
@@ -105,7 +105,7 @@ class GatewayApplication:
             send,
             idle_timeout_seconds=self.idle_timeout_seconds,
             take_body=scope.get(TAKE_BODY_KEY),
-            write_pieces=scope.get(WRITE_PIECES_KEY),
+            send_pieces=scope.get(SEND_PIECES_KEY),
             unsent=scope.get(UNSENT_KEY),
         )
         surface = surface_of(call.raw_path)

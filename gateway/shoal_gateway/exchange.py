@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
 
 from starlette.types import Message, Receive, Send
 
@@ -18,8 +19,21 @@ from shoal_gateway.large_body import LargeBody
 from shoal_gateway.rest.errors import RequestTimedOut
 
 Headers = list[tuple[bytes, bytes]]
-WritePieces = Callable[[Sequence[bytes]], Awaitable[None]]
-"""One piece of a body whose length was not announced, in parts. Waits until more can be taken; raises ClientGone."""
+
+
+class Sending(Protocol):
+    """A part of a body on its way, as `piece_sending.PieceSending`."""
+
+    @property
+    def left(self) -> int: ...
+
+    def sent_at_once(self) -> bool: ...
+
+    async def send(self) -> None: ...
+
+
+SendPieces = Callable[[Sequence[bytes]], Sending]
+"""Of a body whose length was not announced."""
 AWAITED_BYTES = 64 << 10
 TakeBody = Callable[[], LargeBody | None]
 """None: not now; what is there comes by ASGI's `receive`."""
@@ -42,7 +56,7 @@ class Exchange:
         *,
         idle_timeout_seconds: float,
         take_body: TakeBody | None = None,
-        write_pieces: WritePieces | None = None,
+        send_pieces: SendPieces | None = None,
         unsent: Unsent | None = None,
     ) -> None:
         self.call = call
@@ -55,16 +69,19 @@ class Exchange:
         self._patience = Patience(idle_timeout_seconds)
         self._unsent = unsent or (lambda: 0)
         self._take_body = take_body
-        self._write_pieces = write_pieces
+        self._send_pieces = send_pieces
         self._expects_continue = call.headers.get("expect", "").lower() == "100-continue"
 
     async def write_pieces(self, pieces: Sequence[bytes]) -> None:
         """As `write` with more to come, without copying them together first where that can be spared."""
-        write_pieces = self._write_pieces
-        if write_pieces is None:
+        if self._send_pieces is None:
             await self.write(b"".join(pieces), more=True)
         else:
-            await self._patiently(lambda: write_pieces(pieces))
+            # A client that takes all at once must not keep the loop from everybody else.
+            await asyncio.sleep(0)
+            sending = self._send_pieces(pieces)
+            if not sending.sent_at_once():
+                await self._patiently(sending.send, left=lambda: sending.left)
 
     async def receive(self) -> Message:
         self._expects_continue = False
@@ -95,17 +112,19 @@ class Exchange:
             message = {"type": message["type"], "body": b"", "more_body": False}
         await self._patiently(lambda: self._send(message))
 
-    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
-        """`write` waits until the client has taken most of what it has, and then writes at once: a wait that was
-        given up has written nothing, and can be begun again for a client that is slow and steady."""
+    async def _patiently(
+        self, write: Callable[[], Awaitable[None]], *, left: Callable[[], int] = lambda: 0
+    ) -> None:
+        """`write` waits until the client has taken most of what it has. A wait that was given up can be begun again for
+        a client that is slow and steady: what was not written by then is `left`."""
         seconds = self._patience.seconds
         while True:
-            unsent = self._unsent()
+            unsent = self._unsent() + left()
             try:
                 async with asyncio.timeout(seconds):
                     return await write()
             except TimeoutError as error:
-                if unsent - self._unsent() < PROGRESS_BYTES_MIN:
+                if unsent - self._unsent() - left() < PROGRESS_BYTES_MIN:
                     raise RequestTimedOut(
                         f"the client took less than {PROGRESS_BYTES_MIN} bytes in {seconds:g} s"
                     ) from error
@@ -165,3 +184,7 @@ class Exchange:
 
 def client_gone() -> ClientGone:
     return ClientGone("the connection ended before the body was complete: nothing was stored")
+
+
+def client_gone_in_answer() -> ClientGone:
+    return ClientGone("the connection ended in the middle of the answer")

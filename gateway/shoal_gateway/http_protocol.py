@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -11,19 +13,18 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shoal_gateway.app import ABORT_KEY, CROWD_KEY, REST_KEY, TAKE_BODY_KEY, UNSENT_KEY, WRITE_PIECES_KEY
+from shoal_gateway.app import ABORT_KEY, CROWD_KEY, REST_KEY, SEND_PIECES_KEY, TAKE_BODY_KEY, UNSENT_KEY
 from shoal_gateway.crowd import Crowd
-from shoal_gateway.exchange import ClientGone
+from shoal_gateway.exchange import client_gone_in_answer
 from shoal_gateway.large_body import LARGE_BYTES_MIN, LargeBody
 from shoal_gateway.leaving import Leaving
+from shoal_gateway.piece_sending import PieceSending
 from shoal_gateway.resting import Resting
 from shoal_gateway.unsent import unsent_in_kernel
 
 HEADER_SECONDS_MAX = 20.0
 HEADER_BYTES_MAX = 64 << 10
 HEADERS_MAX = 128
-PIECES_MAX = 256
-"""Written one by one; more are so small that putting them together costs less."""
 
 
 class TooManyHeaders(Exception):
@@ -48,6 +49,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     """Of the request that the parser is in; never more than is still to come."""
     _large_body: LargeBody | None = None
     """While it is there, the parser gets nothing."""
+    _beside: socket.socket | None = None
+    """The connection under a descriptor of our own, made when it is first needed."""
+    _pieces: PieceSending | None = None
+    """While a batch leaves: the last that were sent beside the transport."""
     _unread = 0
     """Bytes of a large body that nobody wants any more."""
 
@@ -85,6 +90,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._resting.cancel()
         if self._large_body is not None:
             self._large_body.lose()
+        if self._pieces is not None:
+            self._pieces.lose()
+        if self._beside is not None:
+            self._beside.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -128,9 +137,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.scope[TAKE_BODY_KEY] = partial(self._take_body, self.scope)  # type: ignore[literal-required]  # ours
         super().on_headers_complete()
         cycle = self.cycle
-        if self._body_left and cycle.scope is self.scope and self.scope["method"] == "GET":
+        if (
+            self._body_left
+            and cycle.scope is self.scope
+            and self.scope["method"] == "GET"
+            and self.transport.get_extra_info("sslcontext") is None
+        ):
             # Only a batch is asked for by a GET with a body; others are spared the price of this.
-            self.scope[WRITE_PIECES_KEY] = partial(self._write_pieces, cycle)  # type: ignore[literal-required]  # ours
+            self.scope[SEND_PIECES_KEY] = partial(self._send_pieces, cycle)  # type: ignore[literal-required]  # ours
 
     def on_body(self, body: bytes) -> None:
         self._body_left -= len(body)
@@ -140,6 +154,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._answered_at = time.monotonic()
         if self._large_body is not None:
             self._large_body.close()
+        if self._pieces is not None:
+            self._pieces = None
+            self.transport.set_write_buffer_limits()
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_leaving()
@@ -168,20 +185,37 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         kernel = unsent_in_kernel(connection.fileno()) if connection is not None else 0
         return self.transport.get_write_buffer_size() + kernel
 
-    async def _write_pieces(self, cycle: RequestResponseCycle, pieces: Sequence[bytes]) -> None:
-        """`exchange.WritePieces`: as the cycle sends a body, but what the pieces hold is copied by the kernel alone."""
+    def beside(self) -> socket.socket:
+        """The connection, for what is sent past uvloop's transport. Closed with it."""
+        if self._beside is None:
+            self._beside = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
+        return self._beside
+
+    def _send_pieces(self, cycle: RequestResponseCycle, pieces: Sequence[bytes]) -> PieceSending:
+        """`exchange.SendPieces`: as the cycle sends a body, but what the pieces hold is copied by the kernel alone."""
         assert cycle.chunked_encoding, "the length of the body was not announced"
-        if self.flow.write_paused:
-            await self.flow.drain()
-        else:
-            # A client that takes all at once must not keep the loop from everybody else.
-            await asyncio.sleep(0)
+        if cycle.disconnected or self.transport.is_closing():
+            raise client_gone_in_answer()
+        if self._pieces is None:
+            # What the transport still has must be known to the last byte.
+            self.transport.set_write_buffer_limits(0)
+        self._pieces = PieceSending(
+            self.beside(), pieces, is_clear=self._is_clear, clear=partial(self._cleared, cycle)
+        )
+        return self._pieces
+
+    def _is_clear(self) -> bool:
+        return not self.transport.get_write_buffer_size()
+
+    async def _cleared(self, cycle: RequestResponseCycle) -> None:
+        """Until the transport has nothing to send."""
+        while not cycle.disconnected and not self._is_clear():
+            if self.flow.write_paused:
+                await self.flow.drain()
+            else:
+                await asyncio.sleep(0)
         if cycle.disconnected:
-            raise ClientGone("the connection ended in the middle of the answer")
-        if size := sum(map(len, pieces)):
-            if len(pieces) > PIECES_MAX:
-                pieces = (b"".join(pieces),)
-            self.transport.writelines([b"%x\r\n" % size, *pieces, b"\r\n"])
+            raise client_gone_in_answer()
 
     def _take_body(self, scope: Any) -> LargeBody | None:
         """What is still to come of this request's body, if that is worth it and nothing waits to be taken before it."""

@@ -16,7 +16,7 @@ from shoal_core.errors import OwnerUnreachable
 from shoal_core.load import Load
 from shoal_core.multipart import MultipartStore
 from shoal_core.objects import Bucket, BucketProperties, BucketReference
-from shoal_store.at_hand import LocalStore
+from shoal_store.at_hand import LocalStore, LocalStores
 from shoal_store.keys import PlacedName
 
 ProxyChannel: TypeAlias = Callable[[], tuple[grpc.aio.Channel, str]]
@@ -90,6 +90,8 @@ class Parts:
     proxy: ProxyChannel
     local_store: LocalStore = no_store
     """The disks that hold an object, if they are this host's and its target runs."""
+    local_stores: LocalStores = lambda: no_store
+    """The same, for many objects."""
     batches_elsewhere: Elsewhere = nobody_else
     """Streams of the items of a batch that other hosts have."""
     member_channel: MemberChannel = no_channel

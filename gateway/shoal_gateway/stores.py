@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc.aio
 
 from shoal_client.remote import RemoteObjectStore
-from shoal_core.cluster_map import Member
+from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.errors import ConfigurationError, DataCorrupt, StaleEpoch, Unavailable
 from shoal_core.frames import commit_socket_of
 from shoal_core.freshness import Freshness
@@ -31,7 +31,9 @@ from shoal_core.objects import (
 from shoal_core.rpc import Channels
 from shoal_core.telemetry import get_logger
 from shoal_gateway.commit_stream import CommitStream
+from shoal_store.at_hand import LocalStore
 from shoal_store.engine import OpenStore, open_reader
+from shoal_store.keys import PlacedName
 from shoal_store.local import LocalObjectStore
 from shoal_store.mountpath_states import StateBoard, states_file_of
 
@@ -78,6 +80,20 @@ class MemberStores:
         """The disks of a target, if they are open here and it runs: an operation that waits for nothing."""
         store = self._local.get(member.id)
         return None if store is None else store.local_for(member)
+
+    def locals_of(self, cluster_map: ClusterMap) -> LocalStore:
+        """As `local_of`, for the names of many objects: each target is looked at once."""
+        if not cluster_map.targets:
+            return lambda _name: None
+        owner_of, known = cluster_map.placement.primary, dict[str, LocalObjectStore | None]()
+
+        def local_store(name: PlacedName) -> LocalObjectStore | None:
+            owner = owner_of(name.slot)
+            if owner not in known:
+                known[owner] = self.local_of(cluster_map.member(owner))
+            return known[owner]
+
+        return local_store
 
     async def close(self) -> None:
         for store in self._local.values():

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -24,9 +23,13 @@ FETCHES_MAX = 16
 """Items that are being fetched at the same time."""
 HELD_BYTES_MAX = 128 << 10
 """Of an item that is held as bytes until its turn comes. WINDOW_ITEMS of them, 8 MiB, are the most a batch holds."""
-AT_HAND_BYTES = 256 << 10
+AT_HAND_BYTES = 512 << 10
 """Taken at once and given away before more is taken: so much fits into a processor's cache on its way out."""
 AT_HAND_ITEMS = 256
+LOOKS_MAX = 1000
+"""Looks at what is here whether it exists, before others get their turn."""
+HEADS_MAX = 64
+"""At the same time, for objects that are looked for one by one."""
 TO_THE_END = -1
 
 
@@ -84,14 +87,33 @@ class Entry(msgspec.Struct):
             await body.close()
 
 
-AtHand = Callable[[Sequence[Item]], Sequence[Entry]]
-"""The entries of the first of these items: as many as can be had without waiting, and not many more bytes than
-AT_HAND_BYTES. None when the first one has to be waited for."""
+class BatchAtHand(Protocol):
+    """What of one batch is here. Items go by their numbers, from `start` on and before `stop`."""
+
+    def entries(self, start: int, stop: int) -> Sequence[Entry]:
+        """Of the first ones: as many as can be had without waiting, and not many more bytes than AT_HAND_BYTES. None
+        when the first one has to be waited for."""
+        ...
+
+    def unknown(self, start: int, stop: int) -> Sequence[int]:
+        """Those of which nobody here can tell at once that their objects exist."""
+        ...
 
 
-def nothing_at_hand(_items: Sequence[Item]) -> Sequence[Entry]:
+AtHand = Callable[[Sequence[Item]], BatchAtHand]
+
+
+class NothingAtHand:
     """Of a process without disks."""
-    return ()
+
+    def __init__(self, _items: Sequence[Item]) -> None:
+        """Nothing of them is here."""
+
+    def entries(self, _start: int, _stop: int) -> Sequence[Entry]:
+        return ()
+
+    def unknown(self, start: int, stop: int) -> Sequence[int]:
+        return range(start, stop)
 
 
 class Streams(Protocol):
@@ -99,6 +121,11 @@ class Streams(Protocol):
 
     async def entry(self, number: int) -> Entry | None:
         """Of the item with this number; called in their order. None for items that no owner streams (any more)."""
+        ...
+
+    async def require(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Asks the owners of these items whether the objects exist, many at a time; those that no owner has answered
+        for. Raises ObjectNotFound."""
         ...
 
     async def close(self) -> None: ...
@@ -129,65 +156,107 @@ class BatchReader:
         store: ObjectStore,
         archives: Archives,
         *,
-        at_hand: AtHand = nothing_at_hand,
+        at_hand: AtHand = NothingAtHand,
         elsewhere: Elsewhere = nobody_else,
         ahead: Ahead = all_of_them,
     ) -> None:
-        self._store = store
-        self._ahead = ahead
-        self._elsewhere = elsewhere
-        self._archives = archives
+        self._sources = Sources(store, archives)
         self._at_hand = at_hand
+        self._elsewhere = elsewhere
+        self._ahead = ahead
 
-    async def entries(self, items: Sequence[Item]) -> AsyncGenerator[list[Entry], None]:
+    def begin(self, items: Sequence[Item]) -> BegunBatch:
+        return BegunBatch(
+            items, self._sources, self._at_hand(items), streams=self._elsewhere(items), ahead=self._ahead
+        )
+
+
+class BegunBatch:
+    """One batch: `require` when all must be there, then `entries`, once."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        sources: Sources,
+        at_hand: BatchAtHand,
+        *,
+        streams: Streams | None,
+        ahead: Ahead,
+    ) -> None:
+        self._items = items
+        self._sources = sources
+        self._at_hand = at_hand
+        self._streams = streams
+        self._ahead = ahead
+        self._turns = asyncio.Semaphore(ahead(FETCHES_MAX))
+
+    async def require(self) -> None:
+        """Before anything is read. Raises ObjectNotFound if one of the objects does not exist; members may not."""
+        unknown: list[int] = []
+        for begin in range(0, len(self._items), LOOKS_MAX):
+            unknown += self._at_hand.unknown(begin, min(begin + LOOKS_MAX, len(self._items)))
+            await asyncio.sleep(0)
+        if self._streams is not None and unknown:
+            unknown = list(await self._streams.require(unknown))
+        objects = {(item.bucket.id, item.name): item for item in map(self._items.__getitem__, unknown)}
+        left = list(objects.values())
+        for begin in range(0, len(left), HEADS_MAX):
+            await asyncio.gather(*map(self._sources.require, left[begin : begin + HEADS_MAX]))
+
+    async def entries(self) -> AsyncGenerator[list[Entry], None]:
         """Entries in the order of the items, as many at a time as are there. Bodies are closed with the next ones."""
         given: list[Entry] = []
         window = deque[Entry | asyncio.Task[Entry]]()
-        fetching, position = Fetching(asyncio.Semaphore(self._ahead(FETCHES_MAX)), self._elsewhere(items)), 0
+        position = 0
         try:
-            while position < len(items) or window:
-                if not window and (given := list(self._at_hand(items[position : position + AT_HAND_ITEMS]))):
+            while position < len(self._items) or window:
+                if not window and (given := list(self._at_hand.entries(position, position + AT_HAND_ITEMS))):
                     position += len(given)
                 else:
-                    position = self._read_ahead(items, position, window, fetching)
+                    position = self._read_ahead(position, window)
                     given = await first_ones(window)
                 yield given
                 await close_all(given)
         finally:
             await close_all(given)
             await drop(window)
-            if fetching.streams is not None:
-                await fetching.streams.close()
+            if self._streams is not None:
+                await self._streams.close()
 
-    def _read_ahead(
-        self,
-        items: Sequence[Item],
-        position: int,
-        window: deque[Entry | asyncio.Task[Entry]],
-        fetching: Fetching,
-    ) -> int:
+    def _read_ahead(self, position: int, window: deque[Entry | asyncio.Task[Entry]]) -> int:
         """Fills the window; the position of what follows it. What is at hand between others is taken with them."""
-        while position < len(items) and (room := self._ahead(WINDOW_ITEMS) - len(window)) > 0:
-            found = self._at_hand(items[position : position + room]) if window else ()
+        while position < len(self._items) and (room := self._ahead(WINDOW_ITEMS) - len(window)) > 0:
+            found = self._at_hand.entries(position, position + room) if window else ()
             window.extend(found)
             position += len(found)
             if not found:
-                window.append(asyncio.create_task(self._fetched(items[position], position, fetching)))
+                window.append(asyncio.create_task(self._fetched(position)))
                 position += 1
         return position
 
-    async def _fetched(self, item: Item, number: int, fetching: Fetching) -> Entry:
+    async def _fetched(self, number: int) -> Entry:
         # Tasks take their turns in the order in which they were made, so an owner's stream is read in its order.
-        async with fetching.turns:
-            streams = fetching.streams
+        async with self._turns:
+            streams = self._streams
             if streams is not None and (entry := await streams.entry(number)) is not None:
                 return entry
             try:
-                return await self._fetch(item)
+                return await self._sources.fetch(self._items[number])
             except ShoalError as error:
                 return Entry.failed(error)
 
-    async def _fetch(self, item: Item) -> Entry:
+
+class Sources:
+    """Items one by one."""
+
+    def __init__(self, store: ObjectStore, archives: Archives) -> None:
+        self._store = store
+        self._archives = archives
+
+    async def require(self, item: Item) -> None:
+        await self._store.head(item.bucket, item.name)
+
+    async def fetch(self, item: Item) -> Entry:
         size, body = await (self._open_member(item) if item.member else self._open_object(item))
         if size > HELD_BYTES_MAX:
             return Entry(size, body=body)
@@ -215,14 +284,6 @@ class BatchReader:
             await member.close()
             raise beyond(item, member.size)
         return size, Slice(member, item.start, size)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetching:
-    """What the tasks of one batch share."""
-
-    turns: asyncio.Semaphore
-    streams: Streams | None
 
 
 class Slice:

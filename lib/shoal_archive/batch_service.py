@@ -42,11 +42,17 @@ class BatchServicer(batch_pb2_grpc.BatchServiceServicer):
                 async for response in responses:
                     yield response
 
+    async def CheckBatch(
+        self, request: batch_pb2.CheckBatchRequest, context: Context
+    ) -> batch_pb2.CheckBatchResponse:
+        await self._reader.begin(await self._items(request)).require()
+        return batch_pb2.CheckBatchResponse()
+
     async def _responses(
         self, request: batch_pb2.ReadBatchRequest, items: Sequence[Item]
     ) -> AsyncGenerator[batch_pb2.ReadBatchResponse, None]:
         response, gathered = batch_pb2.ReadBatchResponse(), 0
-        async with aclosing(self._reader.entries(items)) as groups:
+        async with aclosing(self._reader.begin(items).entries()) as groups:
             async for entries in groups:
                 for entry in entries:
                     if entry.error is not None and not request.continue_on_error:
@@ -60,7 +66,9 @@ class BatchServicer(batch_pb2_grpc.BatchServiceServicer):
         if response.entries:
             yield response
 
-    async def _items(self, request: batch_pb2.ReadBatchRequest) -> Sequence[Item]:
+    async def _items(
+        self, request: batch_pb2.ReadBatchRequest | batch_pb2.CheckBatchRequest
+    ) -> Sequence[Item]:
         if not 0 < len(request.items) <= ITEMS_MAX or len(request.buckets) > BUCKETS_MAX:
             raise InvalidArgument(
                 f"a batch has 1 to {ITEMS_MAX} items of at most {BUCKETS_MAX} buckets, this one {len(request.items)} "

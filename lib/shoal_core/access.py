@@ -140,6 +140,7 @@ RPC_PERMISSIONS: Mapping[str, Permission | NodeOnly] = {
     "/shoal.job.v1.JobService/GetJob": Permission.SHOW_CLUSTER,
     "/shoal.job.v1.JobService/ListJobs": Permission.SHOW_CLUSTER,
     "/shoal.batch.v1.BatchService/ReadBatch": Permission.GET,
+    "/shoal.batch.v1.BatchService/CheckBatch": Permission.GET,
     "/shoal.node.v1.NodeService/GetNodeStatus": NodeOnly(frozenset({"gateway", "proxy"})),
     "/shoal.node.v1.NodeService/SetNodeMountpathState": NodeOnly(frozenset({"gateway", "proxy"})),
     "/shoal.node.v1.NodeService/ReadNodeLog": NodeOnly(frozenset({"gateway"})),

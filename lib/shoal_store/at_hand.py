@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
 from typing import TypeAlias
 
 import lmdb
@@ -19,8 +18,7 @@ from shoal_archive.batch import (
 )
 from shoal_archive.formats import ArchiveFormat
 from shoal_archive.index import ArchiveIndex, IndexCache, plain
-from shoal_core.errors import DataCorrupt, ObjectNotFound, ShoalError
-from shoal_core.objects import ByteRange
+from shoal_core.errors import DataCorrupt, InvalidName, ObjectNotFound, RangeNotSatisfiable, ShoalError
 from shoal_store.durability import storage_error
 from shoal_store.keys import PlacedName, encode_name, placed
 from shoal_store.local import LocalObjectStore
@@ -31,70 +29,124 @@ from shoal_store.threads import in_thread
 
 LocalStore: TypeAlias = Callable[[PlacedName], LocalObjectStore | None]
 """The disks that hold the object of this name, if this process may read them now."""
+LocalStores: TypeAlias = Callable[[], LocalStore]
+"""Gives a `LocalStore` for many names, which is right until the next await."""
+Part: TypeAlias = tuple[int, int]
+"""First byte and number of bytes."""
 PIECE_BYTES = 256 << 10
+RECORDS_MAX = 4096
+"""Kept of a batch between the look whether its objects exist and the one for their bytes; a few hundred bytes each."""
 FAULTS = (ShoalError, OSError, lmdb.Error)
 """For which an item is not at hand, whoever's they are: it is looked for again by those who explain."""
 
 
 class ItemsAtHand:
-    """`entries` is `shoal_archive.batch.AtHand`."""
+    """`batch` is `shoal_archive.batch.AtHand`."""
 
-    def __init__(self, local_store: LocalStore, indexes: IndexCache) -> None:
-        self._local_store = local_store
+    def __init__(self, local_stores: LocalStores, indexes: IndexCache) -> None:
+        self._local_stores = local_stores
         self._indexes = indexes
 
-    def entries(self, items: Sequence[Item]) -> list[Entry]:
+    def batch(self, items: Sequence[Item]) -> BatchAtHand:
+        return BatchAtHand(items, self._local_stores, self._indexes)
+
+
+class BatchAtHand:
+    """Of one batch. What was learnt of an item is kept until it is taken: its place, and for some the record."""
+
+    def __init__(self, items: Sequence[Item], local_stores: LocalStores, indexes: IndexCache) -> None:
+        self._items = items
+        self._local_stores = local_stores
+        self._indexes = indexes
+        self._places: list[PlacedName] = []
+        self._records: dict[int, tuple[LocalObjectStore, Record]] = {}
+
+    def entries(self, start: int, stop: int) -> list[Entry]:
         """Up to the first that is elsewhere, on disk alone, or wrong in any way: who waits can explain it."""
         found, size = list[Entry](), 0
-        with _Disks(self._local_store) as disks:
-            for item in items:
-                if size >= AT_HAND_BYTES or (entry := self._entry(item, disks)) is None:
+        self._place(stop)
+        with _Disks(self._local_stores()) as disks:
+            for number in range(start, min(stop, len(self._places))):
+                if size >= AT_HAND_BYTES or (entry := self._entry(number, disks)) is None:
                     break
                 found.append(entry)
                 size += entry.size
         return found
 
-    def unknown(self, items: Sequence[Item]) -> list[Item]:
+    def unknown(self, start: int, stop: int) -> list[int]:
         """Those of which this process cannot tell at once that their objects exist."""
-        with _Disks(self._local_store) as disks:
-            return [item for item in items if not disks.holds(item)]
+        self._place(stop)
+        with _Disks(self._local_stores()) as disks:
+            return [number for number in range(start, stop) if not self._is_known(number, disks)]
 
-    def _entry(self, item: Item, disks: _Disks) -> Entry | None:
+    def _place(self, stop: int) -> None:
+        """Looks at names once, up to the first that is none."""
+        places = self._places
+        for item in self._items[len(places) : stop]:
+            try:
+                places.append(placed(item.bucket.id, encode_name(item.name)))
+            except InvalidName:
+                return
+
+    def _is_known(self, number: int, disks: _Disks) -> bool:
+        if number >= len(self._places):
+            return False
+        item, place = self._items[number], self._places[number]
         try:
-            place = placed(item.bucket.id, encode_name(item.name))
-            store = self._local_store(place)
-            if store is None or (looks := disks.looks(store)) is None:
+            if (found := disks.of(place)) is None:
+                return False
+            store, looks = found
+            record = looks.record(item.bucket, item.name, place)
+        except FAULTS:
+            return False
+        if len(self._records) < RECORDS_MAX:
+            self._records[number] = store, record
+        return True
+
+    def _entry(self, number: int, disks: _Disks) -> Entry | None:
+        item, place = self._items[number], self._places[number]
+        try:
+            known = self._records.pop(number, None)
+            if (found := disks.of(place, known[0] if known else None)) is None:
                 return None
-            read = self._member if item.member else self._object
-            return read(store, item, place, looks)
-        except ObjectNotFound as error:
+            store, looks = found
+            record = known[1] if known and known[0] is store else looks.record(item.bucket, item.name, place)
+            start, size = 0, record.size
+            if item.member or item.length:
+                part = self._part_of_shard(item, record) if item.member else part_of(item, record.size)
+                if part is None:
+                    return None
+                start, size = part
+            if record.chunks:
+                return self._entry_of_files(store, item, record, start, size, looks)
+            payload = looks.payload(item.bucket, record, place)
+        except (ObjectNotFound, RangeNotSatisfiable) as error:
             return Entry.failed(error)
         except FAULTS:
             return None
+        if payload is None:
+            return None
+        return Entry(size, payload[start : start + size])
 
-    def _object(self, store: LocalObjectStore, item: Item, name: PlacedName, looks: Looks) -> Entry | None:
-        record, payload = looks.find(item.bucket, item.name, name)
-        start, size = 0, record.size
-        if item.length:
-            start, size = item.start, record.size - item.start
-            if size <= 0 or size < item.length:
-                return Entry.failed(beyond(item, record.size))
-            size = size if item.length == TO_THE_END else item.length
-        if not record.chunks:
-            return Entry(size, payload[start : start + size] if item.length else payload)
-        return entry_of(store, item, record, start, size, looks)
-
-    def _member(self, store: LocalObjectStore, item: Item, name: PlacedName, looks: Looks) -> Entry | None:
+    def _part_of_shard(self, item: Item, record: Record) -> Part | None:
+        """Where the member lies; None when that is not known of this version."""
         index = self._indexes.get(item.bucket.id, item.name)
-        place = None if index is None else place_of(index, item)
-        if index is None or place is None:
+        if index is None or record.version != index.version or (part := part_of_member(index, item)) is None:
             return None
-        record, payload = looks.find(item.bucket, item.name, name)
-        if record.version != index.version or place.offset + place.length > record.size:
+        return part if part[0] + part[1] <= record.size else None
+
+    def _entry_of_files(
+        self, store: LocalObjectStore, item: Item, record: Record, start: int, size: int, looks: Looks
+    ) -> Entry | None:
+        if not size:
+            return Entry(0)
+        if size <= HELD_BYTES_MAX:
+            data = looks.read(item.bucket, record, start, size)
+            return None if data is None else Entry(size, data)
+        if item.bucket.properties.verify == "always":
             return None
-        if not record.chunks:
-            return Entry(place.length, payload[place.offset : place.offset + place.length])
-        return entry_of(store, item, record, place.offset, place.length, looks)
+        files = store.reader.ready_files(record, start, size)
+        return None if files is None else Entry(size, body=ReadyBody(files))
 
 
 class _Disks:
@@ -102,33 +154,41 @@ class _Disks:
 
     def __init__(self, local_store: LocalStore) -> None:
         self._local_store = local_store
-        self._open = ExitStack()
         self._looks: dict[LocalObjectStore, Looks] = {}
 
     def __enter__(self) -> _Disks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        for looks in self._looks.values():
+            looks.close()
 
-    def looks(self, store: LocalObjectStore) -> Looks | None:
-        """None while looking is likely to wait for a disk."""
+    def of(
+        self, place: PlacedName, known: LocalObjectStore | None = None
+    ) -> tuple[LocalObjectStore, Looks] | None:
+        """None when they are not here, or while looking is likely to wait for a disk.
+
+        Args:
+            known: where this process has seen it in this batch, which another look need not prove.
+        """
+        store = known if known in self._looks else self._local_store(place)
+        if store is None:
+            return None
         looks = self._looks.get(store)
         if looks is None:
-            looks = self._looks[store] = self._open.enter_context(store.reader.looks())
-        return looks if looks.is_warm else None
-
-    def holds(self, item: Item) -> bool:
-        try:
-            place = placed(item.bucket.id, encode_name(item.name))
-            store = self._local_store(place)
-            looks = None if store is None else self.looks(store)
-            return looks is not None and looks.holds(item.bucket, place)
-        except FAULTS:
-            return False
+            looks = self._looks[store] = store.reader.looks()
+        return (store, looks) if looks.is_warm else None
 
 
-def place_of(index: ArchiveIndex, item: Item) -> ByteRange | None:
+def part_of(item: Item, size: int) -> Part:
+    """Of an item that wants a range. Raises RangeNotSatisfiable."""
+    left = size - item.start
+    if left <= 0 or left < item.length:
+        raise beyond(item, size)
+    return item.start, left if item.length == TO_THE_END else item.length
+
+
+def part_of_member(index: ArchiveIndex, item: Item) -> Part | None:
     """Where in the shard the bytes lie, if they lie there as they are."""
     if index.format is not ArchiveFormat.TAR:
         return None
@@ -138,22 +198,7 @@ def place_of(index: ArchiveIndex, item: Item) -> ByteRange | None:
     length = member.size - item.start if item.length in (0, TO_THE_END) else item.length
     if length <= 0 or item.start + length > member.size:
         return None
-    return ByteRange(member.offset + item.start, length)
-
-
-def entry_of(
-    store: LocalObjectStore, item: Item, record: Record, start: int, size: int, looks: Looks
-) -> Entry | None:
-    """Of bytes in chunk files."""
-    if not size:
-        return Entry(0)
-    if size <= HELD_BYTES_MAX:
-        data = looks.read(item.bucket, record, start, size)
-        return None if data is None else Entry(size, data)
-    if item.bucket.properties.verify == "always":
-        return None
-    files = store.reader.ready_files(record, start, size)
-    return None if files is None else Entry(size, body=ReadyBody(files))
+    return member.offset + item.start, length
 
 
 class ReadyBody:

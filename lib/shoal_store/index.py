@@ -318,14 +318,19 @@ class Index:
         self._check(self.owned(transaction), slot)
 
     def check_owner_of_look(self, transaction: lmdb.Transaction, slot: int) -> None:
-        """As `check_owner`, in a transaction that writes nothing. What one such transaction finds holds for all of its
-        number, so the table is looked up once for each commit; a number that a writer gave up is used again."""
+        """As `check_owner`, in a transaction that writes nothing."""
+        encoded = self.slots_of_look(transaction)
+        if not encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
+            self._check(OwnedSlots(encoded), slot)
+
+    def slots_of_look(self, transaction: lmdb.Transaction) -> bytes:
+        """As `OwnedSlots.encoded`. What one transaction that writes nothing finds holds for all of its number, so the
+        table is looked up once for each commit; a number that a writer gave up is used again."""
         number, encoded = self._owned_at
         if transaction.id() != number:
             encoded = bytes(self.owned(transaction).encoded)
             self._owned_at = transaction.id(), encoded
-        if not encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
-            self._check(OwnedSlots(encoded), slot)
+        return encoded
 
     def _check(self, owned: OwnedSlots, slot: int) -> None:
         if not owned.holds(slot):

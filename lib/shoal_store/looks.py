@@ -8,24 +8,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 
 import lmdb
-import xxhash
+from xxhash import xxh3_64_intdigest
 
-from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound
+from shoal_core.errors import MountpathUnavailable, ObjectNotFound
 from shoal_core.objects import Bucket
 from shoal_store.index import Index, Reading
 from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
 from shoal_store.record import ChunkPlace, Record, decode_record
+from shoal_store.slots import EPOCH_BYTES
 from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
 
 class Looks:
-    """Of one target's disks. A context manager for a short while: never hold it across an await."""
+    """Of one target's disks. Closed after a short while: never hold it across an await."""
 
     def __init__(
         self, mountpaths: Mountpaths, indexes: Mapping[str, Index], window: VerifiedWindow, warmth: Warmth
@@ -38,14 +38,9 @@ class Looks:
         self._known: dict[bytes, Record] = {}
         self._descriptors: dict[bytes, int] = {}
 
-    def __enter__(self) -> Looks:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         for view in self._views.values():
-            view.reading.__exit__(kind, error, trace)
+            view.reading.__exit__(None, None, None)
         for descriptor in self._descriptors.values():
             with suppress(OSError):
                 os.close(descriptor)
@@ -55,18 +50,12 @@ class Looks:
         """Whether the next look is unlikely to wait for a disk."""
         return self._warmth.is_warm
 
-    def holds(self, bucket: Bucket, place: PlacedName) -> bool:
-        """Whether there is such an object. Raises StaleEpoch, MountpathUnavailable."""
-        key, view = self._place(bucket, place)
-        return view.transaction.get(key, db=view.index.records) is not None
-
-    def find(self, bucket: Bucket, name: str, place: PlacedName) -> tuple[Record, bytes]:
-        """The current version, and its bytes if the index holds them. Raises ObjectNotFound and DataCorrupt, too."""
-        key, view = self._place(bucket, place)
+    def record(self, bucket: Bucket, name: str, place: PlacedName) -> Record:
+        """The current version. Raises ObjectNotFound, DataCorrupt, StaleEpoch and MountpathUnavailable."""
+        view, key = self._view(place), key_of(bucket.id, place.encoded)
         if (known := self._known.get(key)) is not None:
-            return known, b""
-        transaction = view.transaction
-        value = transaction.get(key, db=view.index.records)
+            return known
+        value = view.transaction.get(key, db=view.records)
         self._warmth.looked()
         if value is None:
             raise ObjectNotFound(
@@ -75,11 +64,14 @@ class Looks:
         record = decode_record(key, value)
         if record.chunks:
             self._known[key] = record
-            return record, b""
-        payload = bytes(transaction.get(bucket.id + record.version, b"", db=view.index.payloads))
-        if len(payload) != record.size or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
-            raise DataCorrupt(f"the bytes of {bucket.reference}/{name} fail their checksum: run `shoal fsck`")
-        return record, payload
+        return record
+
+    def payload(self, bucket: Bucket, record: Record, place: PlacedName) -> bytes | None:
+        """The bytes of a version that the index holds; None when it holds other ones, or none any more."""
+        view = self._view(place)
+        payload = bytes(view.transaction.get(bucket.id + record.version, b"", db=view.payloads))
+        sound = len(payload) == record.size and xxh3_64_intdigest(payload) == record.payload_checksum
+        return payload if sound else None
 
     def read(self, bucket: Bucket, record: Record, start: int, length: int) -> bytes | None:
         """Bytes of chunk files; None unless all are verified and in memory."""
@@ -101,13 +93,15 @@ class Looks:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return data if len(data) == length else None
 
-    def _place(self, bucket: Bucket, place: PlacedName) -> tuple[bytes, _View]:
+    def _view(self, place: PlacedName) -> _View:
         mountpath_id = self._mountpaths.of_hash(place.hashed)
         view = self._views.get(mountpath_id)
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
-        view.index.check_owner_of_look(view.transaction, place.slot)
-        return key_of(bucket.id, place.encoded), view
+        slot = place.slot
+        if not view.slots[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
+            view.index.check_owner_of_look(view.transaction, slot)
+        return view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:
         descriptor = self._descriptors.get(chunk.file_id)
@@ -120,9 +114,11 @@ class Looks:
 class _View:
     """One index as it stood at the first look. Values are bytes of their own, no views."""
 
-    __slots__ = ("index", "reading", "transaction")
+    __slots__ = ("index", "payloads", "reading", "records", "slots", "transaction")
 
     def __init__(self, index: Index) -> None:
         self.index = index
+        self.records, self.payloads = index.records, index.payloads
         self.reading: Reading = index.read(buffers=False)
         self.transaction: lmdb.Transaction = self.reading.__enter__()
+        self.slots = index.slots_of_look(self.transaction)

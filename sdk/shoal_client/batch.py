@@ -10,16 +10,22 @@ import grpc.aio
 from crc32c import crc32c
 
 from shoal.batch.v1 import batch_pb2
-from shoal.batch.v1.batch_pb2 import BatchBucket, BatchEntry, ReadBatchRequest, ReadBatchResponse
+from shoal.batch.v1.batch_pb2 import (
+    BatchBucket,
+    BatchEntry,
+    CheckBatchRequest,
+    ReadBatchRequest,
+    ReadBatchResponse,
+)
 from shoal.batch.v1.batch_pb2_grpc import BatchServiceStub
 from shoal.object.v1.object_pb2 import Routing
 from shoal_archive.batch import Entry, Item
 from shoal_core import messages
 from shoal_core.cluster_map import ClusterMap, Member
 from shoal_core.error_table import from_status
-from shoal_core.errors import DataCorrupt, DeadlineExceeded, ShoalError
+from shoal_core.errors import DataCorrupt, DeadlineExceeded, ObjectNotFound, ShoalError
 from shoal_core.objects import Bucket, BucketReference
-from shoal_core.rpc import stream_metadata, translate_errors
+from shoal_core.rpc import call, stream_metadata, translate_errors
 from shoal_core.rpc_waits import to_its_end
 
 IDLE_SECONDS_MAX = 60.0
@@ -64,11 +70,9 @@ class OwnerStream:
     ) -> None:
         """`epoch` is the placement's by which the peer was chosen; None when the peer is a proxy."""
         self._stub = BatchServiceStub(channel)
-        self._requests = [
-            request_of(items[begin : begin + CALL_ITEMS_MAX], epoch)
-            for begin in range(0, len(items), CALL_ITEMS_MAX)
-        ]
+        self._requests = [request_of(some, epoch) for some in in_calls(items)]
         self._peer = peer
+        self._epoch = epoch
         self._idle_seconds = idle_seconds
         self._call: BatchCall | None = None
         self._waiting: list[BatchEntry] = []
@@ -100,6 +104,25 @@ class OwnerStream:
         finally:
             if not large:
                 self._turn.release()
+
+    async def holds(self, items: Sequence[Item]) -> bool:
+        """Whether the peer says that all these objects exist; False when it cannot tell. Raises ObjectNotFound."""
+        for some in in_calls(items):
+            read = request_of(some, self._epoch)
+            request = CheckBatchRequest(buckets=read.buckets, items=read.items)
+            try:
+                await call(
+                    self._stub.CheckBatch,
+                    request,
+                    timeout_seconds=self._idle_seconds,
+                    idempotent=True,
+                    peer=self._peer,
+                )
+            except ObjectNotFound:
+                raise
+            except ShoalError:
+                return False
+        return True
 
     async def rest(self) -> AsyncIterator[bytes]:
         """Of a large item."""
@@ -170,16 +193,29 @@ class _Rest:
 class OwnersStreams:
     """`shoal_archive.batch.Streams`: each item comes from the stream of the target that owns it."""
 
-    def __init__(self, streams: Sequence[OwnerStream | None]) -> None:
+    def __init__(self, items: Sequence[Item], streams: Sequence[OwnerStream | None]) -> None:
         """For each item the stream that has it; None for items that the caller reads itself."""
+        self._items = items
         self._streams = streams
 
     async def entry(self, number: int) -> Entry | None:
         stream = self._streams[number]
         return None if stream is None else await stream.next()
 
+    async def require(self, numbers: Sequence[int]) -> Sequence[int]:
+        """All owners at once."""
+        shares: dict[OwnerStream, list[int]] = {}
+        for number in numbers:
+            if (stream := self._streams[number]) is not None:
+                shares.setdefault(stream, []).append(number)
+        answers = await asyncio.gather(
+            *(stream.holds([self._items[number] for number in share]) for stream, share in shares.items())
+        )
+        known = {stream for stream, answer in zip(shares, answers, strict=True) if answer}
+        return [number for number in numbers if self._streams[number] not in known]
+
     async def close(self) -> None:
-        for stream in {id(stream): stream for stream in self._streams if stream is not None}.values():
+        for stream in {stream for stream in self._streams if stream is not None}:
             stream.fail()
 
 
@@ -187,21 +223,25 @@ def streams_of(
     items: Sequence[Item], cluster_map: ClusterMap, channel_of: Callable[[Member], grpc.aio.Channel | None]
 ) -> OwnersStreams | None:
     """One stream to each target that owns some of the items and that `channel_of` gives a channel to."""
-    owners = [cluster_map.target_of(item.bucket.id, item.name) for item in items]
+    channels = {target.id: channel_of(target) for target in cluster_map.targets}
+    if not any(channels.values()):
+        return None
+    owners = [cluster_map.target_of(item.bucket.id, item.name).id for item in items]
     shares: dict[str, list[Item]] = {}
     for item, owner in zip(items, owners, strict=True):
-        shares.setdefault(owner.id, []).append(item)
-    streams: dict[str, OwnerStream] = {}
-    for owner in {owner.id: owner for owner in owners}.values():
-        if (channel := channel_of(owner)) is not None:
-            epoch = cluster_map.placement_epoch
-            streams[owner.id] = OwnerStream(channel, shares[owner.id], peer=owner.id, epoch=epoch)
-    return OwnersStreams([streams.get(owner.id) for owner in owners]) if streams else None
+        shares.setdefault(owner, []).append(item)
+    epoch = cluster_map.placement_epoch
+    streams = {
+        owner: OwnerStream(channel, share, peer=owner, epoch=epoch)
+        for owner, share in shares.items()
+        if (channel := channels[owner]) is not None
+    }
+    return OwnersStreams(items, [streams.get(owner) for owner in owners])
 
 
 def one_stream(items: Sequence[Item], channel: grpc.aio.Channel, *, peer: str) -> OwnersStreams:
     """All through a proxy."""
-    return OwnersStreams([OwnerStream(channel, items, peer=peer, epoch=None)] * len(items))
+    return OwnersStreams(items, [OwnerStream(channel, items, peer=peer, epoch=None)] * len(items))
 
 
 async def result_of(entry: Entry) -> BatchResult:
@@ -209,6 +249,11 @@ async def result_of(entry: Entry) -> BatchResult:
     if entry.body is None:
         return BatchResult(entry.data, entry.error)
     return BatchResult(b"".join([piece async for piece in entry.chunks("an item of the batch")]))
+
+
+def in_calls(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """As many as one call may have."""
+    return [items[begin : begin + CALL_ITEMS_MAX] for begin in range(0, len(items), CALL_ITEMS_MAX)]
 
 
 def request_of(items: Sequence[Item], epoch: int | None) -> ReadBatchRequest:

@@ -184,7 +184,7 @@ class ShoalClient:
         wanted = [await self._item(item) for item in items]
         store = self.objects
         reader = BatchReader(store, Archives(store), elsewhere=self._batch_streams)
-        async with aclosing(reader.entries(wanted)) as groups:
+        async with aclosing(reader.begin(wanted).entries()) as groups:
             async for entries in groups:
                 for entry in entries:
                     yield await result_of(entry)

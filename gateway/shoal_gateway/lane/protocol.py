@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -53,8 +52,6 @@ class LaneProtocol(GuardedHttpProtocol):
         self._lane: FastLane | None = None
         self._peer = ""
         self._descriptor = -1
-        self._beside: socket.socket | None = None
-        """The connection under a descriptor of our own, made when it is first needed."""
         self._sender: FileSender | None = None
         self._gathering: Gathering | None = None
         """The body of a write that is coming."""
@@ -79,8 +76,6 @@ class LaneProtocol(GuardedHttpProtocol):
             self._end_gathering(self._gathering)
         if self._sender is not None:
             self._sender.cancel()
-        if self._beside is not None:
-            self._beside.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -161,7 +156,7 @@ class LaneProtocol(GuardedHttpProtocol):
         self._service.enter(request.size)
         head = data[: len(data) - len(request.body)]
         self._gathering = Gathering(
-            request, head, self._own_socket(), self._service.body_memory, on_slow=self._leave_to_ordinary
+            request, head, self.beside(), self._service.body_memory, on_slow=self._leave_to_ordinary
         )
         self._gather(self._gathering, bytes(request.body))
 
@@ -246,13 +241,12 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def _send_files(self, answer: LaneAnswer) -> bool:
         """False when there is no place for a body that takes longer; nothing of it has been sent then."""
-        connection = self._own_socket()
         body = Body(answer.head, list(answer.found.files))
         if not self._service.has_room:
             body.close()
             return False
         try:
-            body.send(connection, TURN_BYTES)
+            body.send(self.beside(), TURN_BYTES)
         except BlockingIOError:
             """The rest waits for the client."""
         except OSError:
@@ -265,11 +259,6 @@ class LaneProtocol(GuardedHttpProtocol):
             self._service.enter()
             self._sender = self._sender_of(body, answer)
         return True
-
-    def _own_socket(self) -> socket.socket:
-        if self._beside is None:
-            self._beside = socket.socket(fileno=os.dup(self._descriptor))
-        return self._beside
 
     def _sender_of(self, body: Body, answer: LaneAnswer) -> FileSender:
         began = time.monotonic()
@@ -284,10 +273,9 @@ class LaneProtocol(GuardedHttpProtocol):
             self._end()
             self._go_on()
 
-        assert self._beside is not None
         return FileSender(
             self.loop,
-            self._beside,
+            self.beside(),
             body,
             idle_timeout_seconds=self._service.idle_timeout_seconds,
             on_end=on_end,

@@ -13,7 +13,7 @@ from contextlib import aclosing, closing
 import msgspec
 
 from shoal_archive.archives import Archives
-from shoal_archive.batch import BatchReader, Item
+from shoal_archive.batch import BatchReader, BegunBatch, Item
 from shoal_archive.formats import format_of_mime
 from shoal_core.errors import InvalidArgument
 from shoal_core.freed_memory import FreedMemory
@@ -75,12 +75,12 @@ class BatchRoutes:
     def __init__(self, parts: Parts, archives: Archives) -> None:
         self._parts = parts
         self._places = Places("batches", BATCHES_MAX, load=parts.load, kind=TooManyBatches)
-        self._at_hand = ItemsAtHand(parts.local_store, archives.indexes)
         self._memory = FreedMemory()
+        at_hand = ItemsAtHand(parts.local_stores, archives.indexes)
         self._reader = BatchReader(
             parts.objects,
             archives,
-            at_hand=self._at_hand.entries,
+            at_hand=at_hand.batch,
             elsewhere=parts.batches_elsewhere,
             ahead=parts.load.ahead,
         )
@@ -97,20 +97,21 @@ class BatchRoutes:
 
     async def _answer(self, call: Call, exchange: Exchange) -> None:
         batch = await self._understood(call, await message_of(exchange))
+        begun = self._reader.begin(batch.items)
         if not batch.message.coer:
-            await self._require_all(batch)
-        if batch.message.strm:
-            await self._stream(batch, exchange)
-        else:
-            await self._answer_in_parts(batch, exchange)
+            # It fails as a whole, and before anything was answered.
+            await begun.require()
+        answer = stream if batch.message.strm else answer_in_parts
+        await answer(batch, begun, exchange)
 
     async def _understood(self, call: Call, message: BatchMessage) -> Batch:
         check(call, message)
-        default, provider = decode_once(call.raw_path[len(PREFIX) :].strip(b"/")), provider_of(call)
+        named = decode_once(call.raw_path[len(PREFIX) :].strip(b"/"))
+        default = provider_of(call), call.query.get("namespace", ""), named
         buckets: dict[tuple[str, str, str], tuple[Bucket, str]] = {}
         items, names = [], []
         for wanted in message.wanted:
-            key, name = place_of(wanted, default, provider)
+            key, name = place_of(wanted, default)
             if (known := buckets.get(key)) is None:
                 bucket = await self._resolve(call, *key)
                 known = buckets[key] = bucket, "" if message.onob else f"{bucket.reference.name}/"
@@ -131,52 +132,47 @@ class BatchRoutes:
         permission = permission_of(Route("GET", BATCH))
         return await self._parts.buckets.resolve(reference, permission=permission, principal=call.principal)
 
-    async def _require_all(self, batch: Batch) -> None:
-        """Without `coer` a batch that lacks an object fails as a whole, and before anything was answered."""
-        unknown = self._at_hand.unknown(batch.items)
-        objects = list({(item.bucket.id, item.name): item for item in unknown}.values())
-        for begin in range(0, len(objects), 64):
-            some = objects[begin : begin + 64]
-            await asyncio.gather(*(self._parts.objects.head(item.bucket, item.name) for item in some))
 
-    async def _stream(self, batch: Batch, exchange: Exchange) -> None:
-        """The status goes out with the first piece, so that what fails before it is an error as any other."""
-        async with aclosing(self._archive(batch, None)) as pieces:
-            first = await anext(pieces)
-            await exchange.start(200, [(b"content-type", batch.format.media_type.encode())])
-            await exchange.write_pieces(first)
-            async for piece in pieces:
-                await exchange.write_pieces(piece)
-        await exchange.write(b"", more=False)
+async def stream(batch: Batch, begun: BegunBatch, exchange: Exchange) -> None:
+    """The status goes out with the first piece, so that what fails before it is an error as any other."""
+    packing = Packing(batch, None)
+    async with aclosing(archive_of(begun, packing)) as pieces:
+        first = await anext(pieces)
+        await exchange.start(200, [(b"content-type", batch.format.media_type.encode())])
+        await exchange.write_pieces(first)
+        async for piece in pieces:
+            await exchange.write_pieces(piece)
+    await exchange.write(b"", more=False)
 
-    async def _answer_in_parts(self, batch: Batch, exchange: Exchange) -> None:
-        """Metadata first, so the archive must be whole before."""
-        outcomes: list[Outcome] = []
-        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES_MAX) as archive:
-            size = 0
-            async with aclosing(self._archive(batch, outcomes)) as pieces:
-                async for some in pieces:
-                    piece = b"".join(some)
-                    size += len(piece)
-                    await asyncio.to_thread(archive.write, piece)
-            await send_parts(batch, outcomes, archive, size, exchange)
 
-    async def _archive(
-        self, batch: Batch, outcomes: list[Outcome] | None
-    ) -> AsyncGenerator[Sequence[bytes], None]:
-        """About PIECE_BYTES at a time, in the pieces of which they are put together. Adds to `outcomes`."""
-        with closing(Packing(batch, outcomes)) as packing:
-            async with aclosing(self._reader.entries(batch.items)) as groups:
-                async for entries in groups:
-                    for entry in entries:
-                        if entry.body is None:
-                            packing.add(entry)
-                        else:
-                            async for pieces in packing.add_large(entry):
-                                yield pieces
-                    if packing.is_full:
-                        yield await packing.taken()
-            yield await packing.end()
+async def answer_in_parts(batch: Batch, begun: BegunBatch, exchange: Exchange) -> None:
+    """Metadata first, so the archive must be whole before."""
+    outcomes: list[Outcome] = []
+    packing = Packing(batch, outcomes)
+    with tempfile.SpooledTemporaryFile(SPOOLED_BYTES_MAX) as archive:
+        size = 0
+        async with aclosing(archive_of(begun, packing)) as pieces:
+            async for some in pieces:
+                piece = b"".join(some)
+                size += len(piece)
+                await asyncio.to_thread(archive.write, piece)
+        await send_parts(batch, outcomes, archive, size, exchange)
+
+
+async def archive_of(begun: BegunBatch, packing: Packing) -> AsyncGenerator[Sequence[bytes], None]:
+    """About PIECE_BYTES at a time, in the pieces of which they are put together."""
+    with closing(packing):
+        async with aclosing(begun.entries()) as groups:
+            async for entries in groups:
+                for entry in entries:
+                    if entry.body is None:
+                        packing.add(entry)
+                    else:
+                        async for pieces in packing.add_large(entry):
+                            yield pieces
+                if packing.is_full:
+                    yield await packing.taken()
+        yield await packing.end()
 
 
 async def message_of(exchange: Exchange) -> BatchMessage:
@@ -203,10 +199,14 @@ def check(call: Call, message: BatchMessage) -> None:
         raise InvalidArgument(f"coloc is {given[:20]!r}: send 0, 1 or 2")
 
 
-def place_of(wanted: Wanted, bucket: str, provider: str) -> tuple[tuple[str, str, str], str]:
-    """(provider, namespace, bucket), and the object's name. `uname` has all: `ais/@uuid#space/bucket/name`."""
+def place_of(wanted: Wanted, default: tuple[str, str, str]) -> tuple[tuple[str, str, str], str]:
+    """(provider, namespace, bucket), and the object's name. `uname` has all: `ais/@uuid#space/bucket/name`. An entry
+    that names a bucket, but no `uname`, means one of the global namespace."""
     if not wanted.uname:
-        return (wanted.provider or provider, "", wanted.bucket or bucket), wanted.objname
+        provider, namespace, bucket = default
+        if wanted.bucket:
+            namespace, bucket = "", wanted.bucket
+        return (wanted.provider or provider, namespace, bucket), wanted.objname
     named, _, rest = wanted.uname.partition("/")
     namespace, _, rest = rest.partition("/")
     bucket, _, name = rest.partition("/")

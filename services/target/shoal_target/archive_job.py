@@ -112,7 +112,7 @@ class Archiving:
         bucket = self._selected.bucket
         items = [Item(bucket, checked_object_name(name)) for name in names]
         position = 0
-        async with aclosing(self._reader.entries(items)) as groups:
+        async with aclosing(self._reader.begin(items).entries()) as groups:
             async for entries in groups:
                 for entry in entries:
                     name, position = names[position], position + 1

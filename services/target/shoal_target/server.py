@@ -31,8 +31,8 @@ def object_service(
     objects = ObjectServicer(engine.store, buckets, admit=ownership.admit)
     uploads = UploadServicer(engine.store, buckets, admit=ownership.admit)
     archives = Archives(engine.store)
-    at_hand = ItemsAtHand(lambda _name: engine.store, archives.indexes)
-    reader = BatchReader(engine.store, archives, at_hand=at_hand.entries, ahead=load.ahead)
+    at_hand = ItemsAtHand(lambda: lambda _name: engine.store, archives.indexes)
+    reader = BatchReader(engine.store, archives, at_hand=at_hand.batch, ahead=load.ahead)
     batches = BatchServicer(reader, buckets, admit=ownership.admit)
 
     def add(server: grpc.aio.Server) -> None:

@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator
 import grpc.aio
 import pytest
 
-from shoal.batch.v1.batch_pb2 import BatchEntry, ReadBatchRequest, ReadBatchResponse
+from shoal.batch.v1.batch_pb2 import (
+    BatchEntry,
+    CheckBatchRequest,
+    CheckBatchResponse,
+    ReadBatchRequest,
+    ReadBatchResponse,
+)
 from shoal.batch.v1.batch_pb2_grpc import BatchServiceServicer, add_BatchServiceServicer_to_server
 from shoal_archive.batch import Item
 from shoal_client.batch import OwnerStream
@@ -32,6 +38,9 @@ class Owner(BatchServiceServicer):
             await asyncio.Event().wait()
         finally:
             self.left.set()
+
+    async def CheckBatch(self, request: CheckBatchRequest, context: Context) -> CheckBatchResponse:
+        return CheckBatchResponse()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from shoal.common.v1 import common_pb2 as shoal_dot_common_dot_v1_dot_common__pb
 from shoal.object.v1 import object_pb2 as shoal_dot_object_dot_v1_dot_object__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/batch/v1/batch.proto\x12\x0eshoal.batch.v1\x1a\x17google/rpc/status.proto\x1a\x1cshoal/common/v1/common.proto\x1a\x1cshoal/object/v1/object.proto\"j\n\x0b\x42\x61tchBucket\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12)\n\x07routing\x18\x02 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"X\n\tBatchItem\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x03\x12\x0e\n\x06length\x18\x05 \x01(\x03\"\x85\x01\n\x10ReadBatchRequest\x12,\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x1b.shoal.batch.v1.BatchBucket\x12(\n\x05items\x18\x02 \x03(\x0b\x32\x19.shoal.batch.v1.BatchItem\x12\x19\n\x11\x63ontinue_on_error\x18\x03 \x01(\x08\"i\n\nBatchEntry\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\x12\x0c\n\x04more\x18\x04 \x01(\x08\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\"@\n\x11ReadBatchResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.shoal.batch.v1.BatchEntry2b\n\x0c\x42\x61tchService\x12R\n\tReadBatch\x12 .shoal.batch.v1.ReadBatchRequest\x1a!.shoal.batch.v1.ReadBatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/batch/v1/batch.proto\x12\x0eshoal.batch.v1\x1a\x17google/rpc/status.proto\x1a\x1cshoal/common/v1/common.proto\x1a\x1cshoal/object/v1/object.proto\"j\n\x0b\x42\x61tchBucket\x12\x30\n\x06\x62ucket\x18\x01 \x01(\x0b\x32 .shoal.common.v1.BucketReference\x12)\n\x07routing\x18\x02 \x01(\x0b\x32\x18.shoal.object.v1.Routing\"X\n\tBatchItem\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x03\x12\x0e\n\x06length\x18\x05 \x01(\x03\"\x85\x01\n\x10ReadBatchRequest\x12,\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x1b.shoal.batch.v1.BatchBucket\x12(\n\x05items\x18\x02 \x03(\x0b\x32\x19.shoal.batch.v1.BatchItem\x12\x19\n\x11\x63ontinue_on_error\x18\x03 \x01(\x08\"k\n\x11\x43heckBatchRequest\x12,\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x1b.shoal.batch.v1.BatchBucket\x12(\n\x05items\x18\x02 \x03(\x0b\x32\x19.shoal.batch.v1.BatchItem\"\x14\n\x12\x43heckBatchResponse\"i\n\nBatchEntry\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\x12\x0c\n\x04more\x18\x04 \x01(\x08\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\"@\n\x11ReadBatchResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.shoal.batch.v1.BatchEntry2\xb7\x01\n\x0c\x42\x61tchService\x12R\n\tReadBatch\x12 .shoal.batch.v1.ReadBatchRequest\x1a!.shoal.batch.v1.ReadBatchResponse0\x01\x12S\n\nCheckBatch\x12!.shoal.batch.v1.CheckBatchRequest\x1a\".shoal.batch.v1.CheckBatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHITEM']._serialized_end=327
   _globals['_READBATCHREQUEST']._serialized_start=330
   _globals['_READBATCHREQUEST']._serialized_end=463
-  _globals['_BATCHENTRY']._serialized_start=465
-  _globals['_BATCHENTRY']._serialized_end=570
-  _globals['_READBATCHRESPONSE']._serialized_start=572
-  _globals['_READBATCHRESPONSE']._serialized_end=636
-  _globals['_BATCHSERVICE']._serialized_start=638
-  _globals['_BATCHSERVICE']._serialized_end=736
+  _globals['_CHECKBATCHREQUEST']._serialized_start=465
+  _globals['_CHECKBATCHREQUEST']._serialized_end=572
+  _globals['_CHECKBATCHRESPONSE']._serialized_start=574
+  _globals['_CHECKBATCHRESPONSE']._serialized_end=594
+  _globals['_BATCHENTRY']._serialized_start=596
+  _globals['_BATCHENTRY']._serialized_end=701
+  _globals['_READBATCHRESPONSE']._serialized_start=703
+  _globals['_READBATCHRESPONSE']._serialized_end=767
+  _globals['_BATCHSERVICE']._serialized_start=770
+  _globals['_BATCHSERVICE']._serialized_end=953
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,10 @@ class BatchServiceStub:
     """Read the items in the order in which they are named. What cannot be read is an entry with an error when
     `continue_on_error` is set, and else the end of the stream.
     """
+    CheckBatch: _aio.UnaryUnaryMultiCallable[_batch_pb2.CheckBatchRequest, _batch_pb2.CheckBatchResponse]
+    """Look whether the objects of all items exist, without reading any: for who must know before the first byte leaves.
+    Fails with NOT_FOUND for one that does not. Members and ranges are not looked at.
+    """
 
 class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by proxies, for any plain stub, and by targets, for callers that take the cluster map and route by themselves."""
@@ -32,6 +36,16 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_batch_pb2.ReadBatchResponse]:
         """Read the items in the order in which they are named. What cannot be read is an entry with an error when
         `continue_on_error` is set, and else the end of the stream.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckBatch(
+        self,
+        request: _batch_pb2.CheckBatchRequest,
+        context: _aio.ServicerContext[_batch_pb2.CheckBatchRequest, _abc.Awaitable[_batch_pb2.CheckBatchResponse]],
+    ) -> _abc.Awaitable[_batch_pb2.CheckBatchResponse]:
+        """Look whether the objects of all items exist, without reading any: for who must know before the first byte leaves.
+        Fails with NOT_FOUND for one that does not. Members and ranges are not looked at.
         """
 
 def add_BatchServiceServicer_to_server(servicer: BatchServiceServicer, server: _aio.Server) -> None: ...
