@@ -33,6 +33,7 @@ MEMBERS = {f"s/{number:03}.bin": random.Random(-number).randbytes(number * 97) f
 READERS = 16
 BATCHES_EACH = 12
 COUNTS = (1, 100, 1000)
+LONG, LONG_READERS = 10_000, 3
 LEAVERS = 0.3
 SETTLE_SECONDS_MAX = 60.0
 GROWTH_MIB_MAX = 48
@@ -47,6 +48,7 @@ def digest(data: bytes) -> bytes:
 
 EXPECTED = {(name, ""): digest(data) for name, data in OBJECTS.items()}
 EXPECTED |= {("shard.tar", name): digest(data) for name, data in MEMBERS.items()}
+SMALL_ONES = [(name, member) for name, member in EXPECTED if member or len(OBJECTS[name]) < 20_000]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["local-reads", "no-local-reads"])
@@ -71,10 +73,23 @@ def test_order_holds_while_readers_leave(filled: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_items_are_one_batch(filled: Cluster) -> None:
-    choose = random.Random(7)
-    wanted = choose.choices(list(EXPECTED), k=10_000)
-    assert read_batch(filled, wanted, stop_after=None) == len(wanted)
+def test_ten_thousand_items_are_one_batch_for_each_of_several_readers(filled: Cluster) -> None:
+    for _ in range(4):
+        read_batch(filled, list(EXPECTED), stop_after=None)
+    before = resources(filled)
+    with ThreadPoolExecutor(LONG_READERS) as readers:
+        came = sum(readers.map(lambda number: read_long_batch(filled, number=number), range(LONG_READERS)))
+    assert came >= LONG * 2
+    assert grown(before, settled(filled, before)) == {}
+
+
+def read_long_batch(cluster: Cluster, *, number: int) -> int:
+    """Of what is small, with something large now and then. One reader in three leaves."""
+    choose = random.Random(number)
+    wanted = choose.choices(SMALL_ONES, k=LONG)
+    wanted[:: LONG // 20] = choose.choices(list(EXPECTED), k=20)
+    leaves = number % 3 == 2
+    return read_batch(cluster, wanted, stop_after=choose.randrange(LONG) if leaves else None)
 
 
 def storm(cluster: Cluster, *, first: int = 0) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import email
 import email.message
 import email.policy
+import http.client
 import io
 import json
 import os
 import tarfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 
 import lz4.frame
 import pytest
@@ -205,6 +208,79 @@ def test_lz4_and_long_names(endpoint: str, filled: Bucket) -> None:
         assert [member.name for member in members] == [f"{filled.name}/{name}" for name in names]
         contents = [file.read() for member in members if (file := archive.extractfile(member))]
     assert contents == [name.encode() for name in names]
+
+
+def test_one_connection_serves_batches_and_objects_in_turn(endpoint: str, filled: Bucket) -> None:
+    """From files and from memory, and with a client that is slow to begin."""
+    names = [*BODIES, *reversed(BODIES)] * 5
+    message = json.dumps({"in": [{"objname": name, "bucket": filled.name} for name in names], "strm": True})
+    with closing(
+        http.client.HTTPConnection(urllib.parse.urlsplit(endpoint).netloc, timeout=60)
+    ) as connection:
+        for _ in range(3):
+            connection.request("GET", "/v1/ml/moss", message)
+            with tarfile.open(fileobj=connection.getresponse(), mode="r|") as archive:
+                found = [file.read() for each in archive if (file := archive.extractfile(each))]
+            assert [len(data) for data in found] == [len(BODIES[name]) for name in names]
+            assert all(data == BODIES[name] for name, data in zip(names, found, strict=True))
+            for name, body in BODIES.items():
+                connection.request("GET", f"/v1/objects/{filled.name}/{name}")
+                answer = connection.getresponse()
+                assert answer.read() == body or answer.status == 307
+
+
+def test_each_namespace_has_its_own_bucket_of_a_name(endpoint: str, bucket: Bucket) -> None:
+    bucket.object("o").get_writer().put_content(b"global")
+    query = "?namespace=" + urllib.parse.quote("@#space")
+    ask(endpoint, "POST", f"/v1/buckets/{bucket.name}{query}", b'{"action":"create-bck"}')
+    try:
+        ask(endpoint, "PUT", f"/v1/objects/{bucket.name}/o{query}", b"of the space")
+        wanted: list[dict[str, object]] = [
+            {"objname": "o"},
+            {"objname": "o", "bucket": bucket.name},
+            {"uname": f"ais/@#space/{bucket.name}/o"},
+            {"uname": f"ais/@#/{bucket.name}/o"},
+        ]
+        expected = [b"of the space", b"global", b"of the space", b"global"]
+        for coer in (True, False):
+            message: dict[str, object] = {"in": wanted, "strm": True, "coer": coer}
+            answer = raw_batch(endpoint, message, bucket=bucket.name + query)
+            with tarfile.open(fileobj=io.BytesIO(answer)) as archive:
+                assert [file.read() for each in archive if (file := archive.extractfile(each))] == expected
+    finally:
+        ask(endpoint, "DELETE", f"/v1/buckets/{bucket.name}{query}", b'{"action":"destroy-bck"}')
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "reason"),
+    [
+        ("aws", 404, "does not exist"),
+        ("gs", 404, "does not exist"),
+        ("azure", 404, "does not exist"),
+        ("oci", 404, "does not exist"),
+        ("hdfs", 400, "provider 'hdfs' is not known"),
+    ],
+)
+@pytest.mark.parametrize("way", ["entry", "query", "uname"])
+def test_other_providers_have_no_buckets_here(
+    endpoint: str, filled: Bucket, provider: str, status: int, reason: str, way: str
+) -> None:
+    """Also with `coer`: what is missing is the bucket, not an entry."""
+    wanted: dict[str, object] = {"objname": "folder/object-1"}
+    if way == "entry":
+        wanted |= {"bucket": filled.name, "provider": provider}
+    elif way == "uname":
+        wanted["uname"] = f"{provider}/@#/{filled.name}/folder/object-1"
+    query = f"?provider={provider}" if way == "query" else ""
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        raw_batch(endpoint, {"in": [wanted], "strm": True, "coer": True}, bucket=filled.name + query)
+    assert raised.value.code == status
+    assert reason in raised.value.read().decode()
+    raised.value.close()
+
+
+def ask(endpoint: str, method: str, path: str, body: bytes) -> None:
+    urllib.request.urlopen(urllib.request.Request(endpoint + path, data=body, method=method)).close()
 
 
 def raw_batch(endpoint: str, message: dict[str, object], *, bucket: str = "") -> bytes:

@@ -25,7 +25,7 @@ def older_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("targets", ["cluster", "cluster3"])
+@pytest.mark.parametrize("targets", ["cluster", "cluster3", "distant_cluster"])
 def test_a_program_for_the_older_sdk_runs(
     request: pytest.FixtureRequest, older_sdk: Path, targets: str
 ) -> None:

@@ -7,12 +7,16 @@ from itertools import product
 from typing import Any
 
 import aistore
+import pytest
 from aistore.sdk import Client
 from aistore.sdk.archive_config import ArchiveConfig
+from aistore.sdk.enums import Colocation
+from aistore.sdk.errors import AISError
 
 from support.tars import tar_of
 
 VERSION = "1.26.0"
+FORMATS = (".tar", ".tgz", ".tar.gz", ".zip")
 
 
 def main(endpoint: str) -> None:
@@ -47,13 +51,26 @@ def objects(bucket: Any) -> None:
 
 
 def batches(client: Any, bucket: Any) -> None:
-    for streaming, only_name, extension in product((True, False), (True, False), (".tar", ".tgz", ".zip")):
+    hints = (Colocation.NONE, Colocation.TARGET_AWARE)
+    for streaming, only_name, hint, extension in product((True, False), (True, False), hints, FORMATS):
         batch = client.batch(
-            ["a/b"], bucket=bucket, streaming_get=streaming, only_obj_name=only_name, output_format=extension
+            ["a/b"],
+            bucket=bucket,
+            streaming_get=streaming,
+            only_obj_name=only_name,
+            output_format=extension,
+            colocation=hint,
         )
-        batch.add("s.tar", archpath="x/1")
+        batch.add("s.tar", archpath="x/1", opaque=b"mine")
         batch.add("none")
-        assert [content for _, content in batch.get()] == [b"hello", b"one", b""]
+        batch.add("copied", start=1, length=3)
+        batch.add("s.tar", archpath="x/2", start=1, length=-1)
+        batch.add("parts", bck=bucket.name, provider="ais")
+        found = [content for _, content in batch.get()]
+        assert found == [b"hello", b"one", b"", b"ell", b"wo", b"x" * 100], found
+    with pytest.raises(AISError) as raised:
+        list(client.batch(["a/b", "none"], bucket=bucket, cont_on_err=False).get())
+    assert raised.value.status_code == 404
 
 
 def jobs(client: Any, bucket: Any) -> None:
