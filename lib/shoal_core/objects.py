@@ -109,9 +109,9 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     parts: tuple[PartRun, ...] = ()
     """Of an object that came in parts, where each lies; empty for others."""
     chunk_count: int = 0
-    """Of an object that is stored in chunks; 0 when it is stored whole, and in listings, which do not look."""
+    """Of an object that is stored in chunks; 0 when it is stored whole."""
     chunk_bytes_max: int = 0
-    """Of the largest of them."""
+    """Of the largest of them; 0 in listings, which do not look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +212,8 @@ class ListQuery:
     """Names plus common prefixes in the page."""
     brief: bool = False
     """Names and sizes are wanted, and a store may leave everything else of the entries empty."""
+    target: str = ""
+    """Of a whole cluster: only what this target has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ ARRAY_32 = b"\xdd"
 
 
 class ListedRecord(Record, array_like=True, frozen=True, gc=False):
-    """A record, decoded in less time: out of sight of the garbage collector, and the chunks, which no listing shows,
+    """A record, decoded in less time: out of sight of the garbage collector, and the chunks, which listings only count,
     as they come."""
 
     chunks: tuple[msgspec.Raw, ...] = ()  # type: ignore[assignment]
@@ -62,6 +62,7 @@ def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
             location,
             record.headers,
             record.parts,
+            len(record.chunks) if record.chunks and record.is_chunked else 0,
         )
         for row, record, location in zip(rows, records, locations, strict=True)
     ]

@@ -5,14 +5,16 @@ It knows neither gRPC nor disks: `store_of` gives the way to a member. See `rout
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeVar
 
 from shoal_client.merge import page_of_all
 from shoal_client.replay import ReplayableBody
 from shoal_client.routed_uploads import RoutedUploads
 from shoal_client.routing import all_of
+from shoal_core.cluster_map import Member
 from shoal_core.copying import copy_bytes
+from shoal_core.errors import MemberNotFound
 from shoal_core.objects import (
     NO_PRECONDITIONS,
     Bucket,
@@ -98,9 +100,18 @@ class RoutedObjectStore(RoutedUploads):
         """One page over all targets; any target that does not answer fails it, so it never comes short."""
 
         async def attempt() -> ListPage:
-            stores = [self._store_of(target) for target in self._targets()]
+            stores = [self._store_of(target) for target in self._listed_targets(query)]
             return await page_of_all(
                 lambda part: all_of([store.list(bucket, part) for store in stores]), len(stores), query
             )
 
         return await self._with_current_map(attempt)
+
+    def _listed_targets(self, query: ListQuery) -> Sequence[Member]:
+        targets = self._targets()
+        if not query.target:
+            return targets
+        found = [target for target in targets if target.id == query.target]
+        if not found:
+            raise MemberNotFound(f"there is no target {query.target[:64]!r} in this cluster")
+        return found

@@ -44,7 +44,7 @@ NAMES = sorted(
     key=str.encode,
 )
 NAME_ONLY, NO_RECURSION, NO_FOLDERS = 1 << 4, 1 << 11, 1 << 13
-KNOWN_FLAGS = (0, 1, NAME_ONLY, 1 << 5, NO_RECURSION, NO_FOLDERS, 1 << 6, 1 << 10)
+KNOWN_FLAGS = (0, 1, 1 << 2, NAME_ONLY, 1 << 5, NO_RECURSION, NO_FOLDERS, 1 << 6, 1 << 10)
 FOLDER_BIT = 1 << 8
 JUNK: tuple[Any, ...] = (
     None, True, -1, 1.5, 1e300, 10**40, "", "x", "\0", "1_0", "\u0660", "-1", "9" * 5000, [], {}, [1], {"a": 1},
@@ -68,6 +68,7 @@ def message_of(choices: random.Random) -> dict[str, Any]:
         "uuid": choices.choice(("", "abc")),
         "continuation_token": "",
         "target": "",
+        "time_format": choices.choice(("", "", "2006-01-02T15:04:05.999Z07:00", "Jan _2 x")),
     }
 
 

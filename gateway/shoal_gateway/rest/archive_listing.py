@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from shoal_archive.archives import Archives
 from shoal_archive.formats import format_of_name
@@ -77,7 +78,7 @@ class Lister:
                 """Deleted meanwhile: on with what follows."""
         after = name
         while True:
-            some = ListQuery(query.prefix, query.delimiter, after, min(OBJECTS_AT_ONCE, query.limit))
+            some = replace(query, start_after=after, limit=min(OBJECTS_AT_ONCE, query.limit))
             page = await self._store.list(self._bucket, some)
             yield page, bool(page.next_after)
             if not page.next_after:

@@ -13,6 +13,7 @@ from shoal_archive.archives import Archives
 from shoal_core.errors import InvalidArgument, NotImplementedYet
 from shoal_core.objects import Bucket, ListPage, ListQuery, ObjectInfo, ObjectStore
 from shoal_gateway.rest.archive_listing import Lister
+from shoal_gateway.rest.time_layouts import time_writer
 
 MSGPACK = "application/msgpack"
 PAGE_NAMES_MAX = 10_000
@@ -20,7 +21,6 @@ EMPTY_PAGES_MAX = 1000
 
 DECIMAL = re.compile("[0-9]{1,20}")
 LIST_CACHED = 1 << 0
-LIST_DELETED = 1 << 2
 LIST_ARCHIVES = 1 << 3
 LIST_NAME_ONLY = 1 << 4
 LIST_NAME_SIZE = 1 << 5
@@ -30,10 +30,6 @@ LIST_DIFFERENCES = 1 << 12
 LIST_NO_FOLDERS = 1 << 13
 LIST_INVENTORY = 1 << 15
 
-UNBUILT_FLAGS = {
-    LIST_DELETED: "listing deleted objects",
-    LIST_INVENTORY: "bucket inventories",
-}
 REMOTE_FLAGS = LIST_NOT_CACHED | LIST_DIFFERENCES
 
 PROPS_OF_CACHED = "name,size,checksum,atime"
@@ -42,6 +38,7 @@ ENTRY_CACHED = 1 << 6
 ENTRY_IN_ARCHIVE = 1 << 7
 ENTRY_FOLDER = 1 << 8
 ENTRY_ARCHIVE = 1 << 9
+ENTRY_CHUNKED = 1 << 13
 
 
 class ListMessage(msgspec.Struct, frozen=True):
@@ -54,16 +51,19 @@ class ListMessage(msgspec.Struct, frozen=True):
     uuid: str = ""
     """Of the page before; comes back."""
     props: str = ""
-    """With commas between: `name`, `size`, `version`, `checksum`, `atime`, `location`, `copies`, `custom`; empty:
-    name and size."""
+    """With commas between: `name`, `size`, `version`, `checksum`, `atime`, `location`, `copies`, `custom`,
+    `chunked`; empty: name and size."""
     continuation_token: str = ""
     """Of the page before; empty for the first."""
     flags: str | int = 0
     """Bits, as a decimal number."""
     target: str = ""
-    """Only the objects of one target: not built yet."""
+    """Only the objects of this target."""
     start_after: str = ""
     """Only names behind this one."""
+    time_format: str = ""
+    """How times are written, as Go's reference time would be, such as "2006-01-02T15:04:05Z07:00"; in UTC. Empty:
+    "02 Jan 06 15:04 MST"."""
 
     @property
     def flag_bits(self) -> int:
@@ -142,7 +142,7 @@ async def list_archives(
 ) -> PackedPage:
     """As `list_page`, with the files of each archive behind it."""
     flags, entries = message.flag_bits, list[PackedEntry]()
-    fill = entry_maker(props_of(message, flags), flags)
+    fill = entry_maker(message, flags)
     query = list_query(message, flags, message.continuation_token or message.start_after)
 
     def show(info: ObjectInfo, is_archive: bool) -> None:
@@ -164,13 +164,11 @@ async def list_archives(
 
 
 def check_flags(message: ListMessage, flags: int) -> None:
-    for flag, what in UNBUILT_FLAGS.items():
-        if flags & flag:
-            raise NotImplementedYet(f"{what} is not built yet in this version of Shoal")
+    """Flag 2 (deleted objects too) changes nothing: what is deleted is gone at once."""
+    if flags & LIST_INVENTORY:
+        raise NotImplementedYet("bucket inventories are not built yet in this version of Shoal")
     if flags & REMOTE_FLAGS:
         raise InvalidArgument("these list flags are for buckets with a remote backend; this bucket has none")
-    if message.target:
-        raise NotImplementedYet("listing the objects of one target is not built yet in this version of Shoal")
 
 
 def list_query(message: ListMessage, flags: int, after: str) -> ListQuery:
@@ -182,12 +180,13 @@ def list_query(message: ListMessage, flags: int, after: str) -> ListQuery:
         start_after=after,
         limit=min(message.pagesize or PAGE_NAMES_MAX, PAGE_NAMES_MAX),
         brief=is_brief(wanted_names(props_of(message, flags)), flags),
+        target=message.target,
     )
 
 
 def page_entries(page: ListPage, message: ListMessage, flags: int) -> list[PackedEntry]:
     """Objects and, in a listing without recursion, folders; sorted together by the bytes of their names."""
-    fill = entry_maker(props_of(message, flags), flags)
+    fill = entry_maker(message, flags)
     entries = [fill(info) for info in page.entries]
     if page.prefixes and not flags & LIST_NO_FOLDERS:
         entries.extend(PackedEntry(n=prefix, f=ENTRY_FOLDER) for prefix in page.prefixes)
@@ -200,14 +199,16 @@ def props_of(message: ListMessage, flags: int) -> str:
     return message.props or (PROPS_OF_CACHED if flags & LIST_CACHED else "")
 
 
-def entry_maker(props: str, flags: int) -> Callable[[ObjectInfo], PackedEntry]:
-    names = wanted_names(props)
+def entry_maker(message: ListMessage, flags: int) -> Callable[[ObjectInfo], PackedEntry]:
+    names = wanted_names(props_of(message, flags))
     if flags & LIST_NAME_ONLY:
         return lambda info: PackedEntry(n=info.name, f=ENTRY_CACHED)
     if is_brief(names, flags):
         has_size = not names or "size" in names or flags & LIST_NAME_SIZE
         return lambda info: PackedEntry(n=info.name, s=info.size if has_size else 0, f=ENTRY_CACHED)
     setters = [setter for name, setter in PROPERTY_SETTERS.items() if name in names]
+    if names & TIMES:
+        setters.append(time_setter(message.time_format))
 
     def fill(info: ObjectInfo) -> PackedEntry:
         entry = PackedEntry(n=info.name, f=ENTRY_CACHED)
@@ -239,8 +240,13 @@ def set_checksum(entry: PackedEntry, info: ObjectInfo) -> None:
     entry.cs = info.checksum.value if info.checksum else ""
 
 
-def set_time(entry: PackedEntry, info: ObjectInfo) -> None:
-    entry.a = rfc822(info.modified_ns)
+def time_setter(layout: str) -> Callable[[PackedEntry, ObjectInfo], None]:
+    write = time_writer(layout) if layout else rfc822
+
+    def set_time(entry: PackedEntry, info: ObjectInfo) -> None:
+        entry.a = write(info.modified_ns)
+
+    return set_time
 
 
 def set_location(entry: PackedEntry, info: ObjectInfo) -> None:
@@ -249,6 +255,10 @@ def set_location(entry: PackedEntry, info: ObjectInfo) -> None:
 
 def set_copies(entry: PackedEntry, _info: ObjectInfo) -> None:
     entry.c = 1
+
+
+def set_chunked(entry: PackedEntry, info: ObjectInfo) -> None:
+    entry.f |= ENTRY_CHUNKED if info.chunk_count else 0
 
 
 def set_custom(entry: PackedEntry, info: ObjectInfo) -> None:
@@ -262,14 +272,15 @@ PROPERTY_SETTERS: Mapping[str, Callable[[PackedEntry, ObjectInfo], None]] = {
     "size": set_size,
     "version": set_version,
     "checksum": set_checksum,
-    "atime": set_time,
-    "last-modified": set_time,
     "location": set_location,
     "copies": set_copies,
+    "chunked": set_chunked,
     "custom": set_custom,
     "etag": set_custom,
 }
 """Properties that need more than the name; `name`, `cached` and `status` are always there."""
+
+TIMES = {"atime", "last-modified"}
 
 
 def rfc822(time_ns: int) -> str:

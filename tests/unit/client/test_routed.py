@@ -9,7 +9,7 @@ import pytest
 from shoal_client.replay import REPLAY_BYTES_MAX
 from shoal_client.routed import RoutedObjectStore
 from shoal_core.cluster_map import ClusterMap, Member
-from shoal_core.errors import InvalidName, OwnerUnreachable, StaleEpoch, Unavailable
+from shoal_core.errors import InvalidName, MemberNotFound, OwnerUnreachable, StaleEpoch, Unavailable
 from shoal_core.objects import ListQuery, ObjectInfo, PutRequest
 from support.clusters import BUCKET, cluster_map_of
 from support.memory_store import MemoryObjectStore
@@ -99,6 +99,15 @@ async def test_list_fails_when_one_target_does_not_answer(cluster: Cluster) -> N
     cluster.fail(OwnerUnreachable("t2 does not answer"), "t2")
     with pytest.raises(OwnerUnreachable, match="t2 does not answer"):
         await cluster.routed.list(BUCKET, ListQuery())
+
+
+async def test_a_list_may_be_of_one_target_alone(cluster: Cluster) -> None:
+    for name in NAMES:
+        await cluster.put(name, b"x")
+    page = await cluster.routed.list(BUCKET, ListQuery(target="t2"))
+    assert [entry.name for entry in page.entries] == cluster.stores["t2"].names
+    with pytest.raises(MemberNotFound):
+        await cluster.routed.list(BUCKET, ListQuery(target="t9"))
 
 
 async def test_objects_of_reachable_targets_are_served_while_one_is_away(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from shoal_gateway.rest.listing import (
     LIST_CACHED,
     LIST_NAME_ONLY,
     LIST_NAME_SIZE,
+    ENTRY_CHUNKED,
     ListMessage,
     PackedEntry,
     PackedPage,
@@ -22,7 +23,8 @@ from shoal_gateway.rest.listing import (
 )
 
 INFO = ObjectInfo(
-    "a", 5, Version(bytes(12)), 3, "e", Checksum("md5", "00"), 1_795_449_604_999_999_999, "", {"k": "v"}, "t[t1]:mp1"
+    "a", 5, Version(bytes(12)), 3, "e", Checksum("md5", "00"), 1_795_449_604_999_999_999, "", {"k": "v"}, "t[t1]:mp1",
+    chunk_count=2,
 )  # fmt: skip
 TIME = "23 Nov 26 16:00 UTC"
 
@@ -36,6 +38,7 @@ TIME = "23 Nov 26 16:00 UTC"
         ("name,atime,version", PackedEntry("a", a=TIME, v="3", f=ENTRY_CACHED)),
         ("checksum,location,copies", PackedEntry("a", cs="00", t="t[t1]:mp1", c=1, f=ENTRY_CACHED)),
         ("custom", PackedEntry("a", m="ETag=e, k=v", f=ENTRY_CACHED)),
+        ("chunked", PackedEntry("a", f=ENTRY_CACHED | ENTRY_CHUNKED)),
     ],
 )
 def test_an_entry_has_what_was_asked_for(props: str, entry: PackedEntry) -> None:
@@ -54,6 +57,12 @@ def test_what_a_brief_listing_leaves_out_is_not_shown(props: str, flags: int) ->
         assert page_entries(ListPage((left,), (), ""), message, flags) == page_entries(page, message, flags)
     else:
         assert page_entries(page, message, flags) != [PackedEntry("a", s=5, f=ENTRY_CACHED)]
+
+
+def test_a_time_is_written_as_the_client_asks() -> None:
+    message = ListMessage(props="name,atime", time_format="2006-01-02T15:04:05Z07:00")
+    (entry,) = page_entries(ListPage((INFO,), (), ""), message, 0)
+    assert entry.a == "2026-11-23T16:00:04Z"
 
 
 def test_a_packed_page_leaves_out_what_is_empty() -> None:

@@ -97,7 +97,7 @@ class Object(_message.Message):
     chunk_count: _builtins.int
     """Chunks that it is stored in; 0 when it is stored whole."""
     chunk_bytes_max: _builtins.int
-    """Bytes of the largest of them."""
+    """Bytes of the largest of them; 0 in listings."""
     @_builtins.property
     def checksum(self) -> _common_pb2.Checksum:
         """Checksum of the whole content, of the type that the bucket keeps; not set when it keeps none."""
