@@ -22,6 +22,7 @@ from aistore import Client
 from aistore.sdk.bucket import Bucket
 from aistore.sdk.errors import AISError
 
+from support.sdk_versions import IS_OLDER
 from support.tars import tar_of
 
 SIZES = (0, 1, 511, 512, 4096, 16384, 16385, 100_000, (1 << 20) + 7, 3 << 20)
@@ -73,7 +74,8 @@ def test_members_ranges_and_objects_of_several_buckets_mix(client: Client, fille
             ]  # fmt: skip
             assert [len(content) for _, content in found] == [len(content) for content in expected]
             assert [content for _, content in found] == expected
-            assert found[0][0].opaque is not None
+            # The older SDK forgets it when it streams.
+            assert IS_OLDER or found[0][0].opaque is not None
     finally:
         other.delete()
 
@@ -89,7 +91,9 @@ def test_what_is_missing_is_marked(client: Client, filled: Bucket, streaming: bo
     batch.add("folder/object-512", start=500, length=100)
     batch.add("folder/object-4096")
     found = list(batch.get())
-    assert [bool(out.err_msg) for out, _ in found] == [False, True, True, True, True, False]
+    # The older SDK does not look at the names in a stream, which say so.
+    missing = not (IS_OLDER and streaming)
+    assert [bool(out.err_msg) for out, _ in found] == [False, *([missing] * 4), False]
     assert [len(content) for _, content in found] == [1, 0, 0, 0, 0, 4096]
 
 

@@ -34,9 +34,12 @@ from aistore.sdk.obj.object import Object
 from aistore.sdk.obj.object_reader import ObjectReader
 from aistore.sdk.obj.object_writer import ObjectWriter
 
+from support.sdk_versions import IS_OLDER
+
 FOLDER = Path(__file__).parent
 BODY = b"first line\nsecond line\n" * 100_000
 HERE = "test_every_method"
+OLDER_HEADS = "test_objects:test_the_older_head_gives_all_headers_and_a_second_one_what_is_asked_for"
 
 PROOFS: Mapping[type, Mapping[str, str]] = {
     Client: {
@@ -107,6 +110,7 @@ PROOFS: Mapping[type, Mapping[str, str]] = {
         "get_url": f"{HERE}:test_urls_can_be_fetched_by_others",
         "get_writer": "test_objects:test_a_file_comes_back",
         "head": "test_objects:test_head_and_props_tell_what_is_known",
+        **({"head_v2": OLDER_HEADS} if IS_OLDER else {}),
         "multipart_upload": "test_multipart:test_parts_become_the_object",
         "name": f"{HERE}:test_an_object_is_found_by_its_url",
         "promote": "test_promote:test_files_and_folders_are_promoted",

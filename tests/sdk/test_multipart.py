@@ -10,6 +10,8 @@ from aistore import Client
 from aistore.sdk.bucket import Bucket
 from aistore.sdk.errors import AISError
 
+from support.sdk_versions import selected
+
 PARTS = [os.urandom(size) for size in (5 << 20, 1, 3 << 20, 700_001)]
 
 
@@ -18,7 +20,7 @@ def test_parts_become_the_object(bucket: Bucket) -> None:
     for number in (2, 1, 4, 3):
         upload.add_part(number).put_content(PARTS[number - 1])
     upload.complete()
-    chunks = bucket.object("o").head("chunked").chunks
+    chunks = selected(bucket.object("o"), "chunked").chunks
     assert chunks is not None
     assert (chunks.chunk_count, chunks.max_chunk_size) == (4, 5 << 20)
     assert bucket.object("o").get_reader().read_all() == b"".join(PARTS)
@@ -58,7 +60,7 @@ def test_a_bucket_that_stores_large_objects_in_chunks(client: Client, bucket: Bu
         assert bucket.object(name).get_reader().read_all() == PARTS[0][:size]
         with bucket.object(name).get_reader(num_workers=2).read_all() as buffer:
             assert buffer.tobytes() == PARTS[0][:size]
-    assert bucket.object("whole").head("chunked").chunks is None
-    chunks = bucket.object("chunked").head("chunked").chunks
+    assert selected(bucket.object("whole"), "chunked").chunks is None
+    chunks = selected(bucket.object("chunked"), "chunked").chunks
     assert chunks is not None
     assert (chunks.chunk_count, chunks.max_chunk_size) == (5, 1 << 20)

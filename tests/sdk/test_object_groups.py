@@ -79,7 +79,7 @@ def test_a_group_is_copied_with_all_that_is_known_of_it(
     for name, body in copied.items():
         assert other.object(name).get_reader().read_all() == body
     before, after = (
-        bucket.object(name).head() for bucket, name in ((filled, "p-03.bin"), (other, "x/p-03.bin"))
+        bucket.object(name).props for bucket, name in ((filled, "p-03.bin"), (other, "x/p-03.bin"))
     )
     assert (before.checksum_value, before.size) == (after.checksum_value, after.size)
     assert names(filled) == sorted(BODIES)
