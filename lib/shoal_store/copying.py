@@ -26,6 +26,9 @@ NO_LINKS = frozenset({errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV})
 """The file has as many names as it can, or the filesystem knows no links."""
 
 
+LINKED_BYTES_MIN = 256 << 10
+
+
 class CannotLink(Exception):
     """The bytes have to be copied."""
 
@@ -38,7 +41,8 @@ def link_chunks(
     *,
     synced: bool,
 ) -> tuple[ChunkPlace, ...]:
-    """The chunks under names of their own, which are added to `files`, also before it raises. Blocks.
+    """The chunks under names of their own, which are added to `files`, also before it raises. Blocks. The name of the
+    first is safe only with that of the manifest, which comes beside it.
 
     Raises FileNotFoundError when the source was replaced meanwhile; CannotLink, OutOfSpace, Unavailable.
     """
@@ -83,8 +87,13 @@ def sync_links(files: Sequence[Path]) -> None:
             sync_data(descriptor, "chunk data")
         finally:
             close_read(descriptor)
-    for folder in {path.parent for path in files}:
+    for folder in {path.parent for path in files} - {files[0].parent}:
         sync_directory(folder, "chunk name")
+
+
+def takes_less_as_bytes(record: Record) -> bool:
+    """A small file of its own takes a sync less than a link and its manifest. What came in parts keeps them."""
+    return record.size <= LINKED_BYTES_MIN and not record.parts and not record.is_chunked
 
 
 def unplaced(record: Record, description: Description | None) -> Record:

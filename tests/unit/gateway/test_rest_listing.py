@@ -10,10 +10,10 @@ import pytest
 from shoal_core.objects import Checksum, ListPage, ObjectInfo, Version
 from shoal_gateway.rest.listing import (
     ENTRY_CACHED,
+    ENTRY_CHUNKED,
     LIST_CACHED,
     LIST_NAME_ONLY,
     LIST_NAME_SIZE,
-    ENTRY_CHUNKED,
     ListMessage,
     PackedEntry,
     PackedPage,

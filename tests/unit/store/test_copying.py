@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shoal_core.errors import PreconditionFailed
+from shoal_core.errors import DataCorrupt, PreconditionFailed
 from shoal_core.objects import CopyRequest, Preconditions
+from shoal_store.copying import LINKED_BYTES_MIN
 from shoal_store.engine import Engine
 from shoal_store.keys import key_of, placed
 from shoal_store.manifest import decode_manifest
@@ -67,6 +68,40 @@ async def test_a_manifest_says_whose_linked_files_are(engine: Engine, tmp_path: 
     assert is_sound(engine)
 
 
+async def test_a_copy_of_one_file_syncs_its_folder_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    await put(engine, "a", LARGE)
+    for module in ("copying", "chunkwriter"):
+        monkeypatch.setattr(f"shoal_store.{module}.sync_data", lambda _, label: synced.append(label))
+        monkeypatch.setattr(f"shoal_store.{module}.sync_directory", lambda _, label: synced.append(label))
+    await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
+    assert synced == ["chunk data", "manifest data", "manifest name"]
+
+
+@pytest.mark.parametrize("size", [17_000, LINKED_BYTES_MIN, LINKED_BYTES_MIN + 1])
+async def test_a_small_copy_has_a_file_of_its_own(engine: Engine, tmp_path: Path, size: int) -> None:
+    source = await put(engine, "a", LARGE[:size])
+    copy = await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
+    assert (copy.etag, copy.checksum, copy.size) == (source.etag, source.checksum, size)
+    assert await get(engine, "b") == LARGE[:size]
+    is_link = size > LINKED_BYTES_MIN
+    assert [path.stat().st_nlink for path in chunks_in(tmp_path)] == [1 + is_link] * 2
+    assert len(stored(tmp_path)) == 2 + is_link
+    assert is_sound(engine)
+
+
+async def test_a_damaged_source_is_not_copied(engine: Engine, tmp_path: Path) -> None:
+    await put(engine, "a", LARGE[:20_000])
+    (path,) = stored(tmp_path)
+    with path.open("r+b") as file:
+        file.write(bytes([LARGE[0] ^ 1]))
+    with pytest.raises(DataCorrupt):
+        await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
+    assert stored(tmp_path) == [path]
+
+
 async def test_a_rechunk_gives_a_copy_files_that_are_its_own(engine: Engine, tmp_path: Path) -> None:
     await put(engine, "a", LARGE)
     copy = await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
@@ -87,7 +122,7 @@ async def ignored(_step: Step) -> None:
 async def test_a_source_that_is_overwritten_meanwhile_gives_one_of_its_versions(
     engine: Engine, tmp_path: Path
 ) -> None:
-    versions = [os.urandom(20_000) for _ in range(30)]
+    versions = [os.urandom(LINKED_BYTES_MIN + 1) for _ in range(30)]
     await put(engine, "a", versions[0])
 
     async def overwrite() -> None:
