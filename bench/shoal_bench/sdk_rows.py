@@ -6,7 +6,7 @@ python -m shoal_bench.sdk_rows [--names 1000000] [--gib 1 4] [--folder DIR]
 from __future__ import annotations
 
 import argparse
-import hashlib
+import asyncio
 import http.client
 import json
 import multiprocessing
@@ -14,23 +14,30 @@ import os
 import statistics
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from aistore import Client
-from aistore.sdk.bucket import Bucket
+from aistore.sdk.bucket import Bucket as SdkBucket
 
+from shoal_bench.listing_engine import WRITES_AT_ONCE, Unfenced
 from shoal_bench.report import machine
 from shoal_bench.systems import Running, shoal
+from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference, PutRequest
+from shoal_store.engine import open_engine
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-SEED_NAMES = 10_000
+LISTED = "names"
+SHARED_PREFIX = 10_000
+"""So many names lie in a folder."""
 BODY_PIECE = 8 * MIB
 ROUNDS = 3
 GETS = 2000
@@ -56,16 +63,20 @@ class Row:
 
 def main() -> None:
     arguments = parsed()
-    with (
-        tempfile.TemporaryDirectory(prefix="shoal-bench-", dir=arguments.folder) as temporary,
-        shoal(Path(temporary) / "shoal") as system,
-    ):
-        client = Client(system.signer.endpoint)
-        bucket = client.bucket("bench").create(exist_ok=True)
-        print(f"{machine()}; load {os.getloadavg()[0]:.1f}\n")
-        print("| what | per second | ms each | client's CPU µs | server's CPU µs |\n|---|---|---|---|---|")
-        for row in rows(system, client, bucket, names=arguments.names, gib=arguments.gib):
-            print(row, flush=True)
+    with tempfile.TemporaryDirectory(prefix="shoal-bench-", dir=arguments.folder) as temporary:
+        data = Path(temporary) / "shoal"
+        fill(data, arguments.names)
+        with shoal(data) as system:
+            show_rows(system, arguments)
+
+
+def show_rows(system: Running, arguments: argparse.Namespace) -> None:
+    client = Client(system.signer.endpoint)
+    bucket = client.bucket("bench").create(exist_ok=True)
+    print(f"{machine()}; load {os.getloadavg()[0]:.1f}\n")
+    print("| what | per second | ms each | client's CPU µs | server's CPU µs |\n|---|---|---|---|---|")
+    for row in rows(system, client, bucket, names=arguments.names, gib=arguments.gib):
+        print(row, flush=True)
 
 
 def parsed() -> argparse.Namespace:
@@ -76,20 +87,19 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rows(system: Running, client: Client, bucket: Bucket, *, names: int, gib: list[int]) -> Iterator[Row]:
+def rows(system: Running, client: Client, bucket: SdkBucket, *, names: int, gib: list[int]) -> Iterator[Row]:
     yield from copy_rows(system, bucket, gib)
     bucket.object("small").get_writer().put_content(os.urandom(10 * KIB))
     yield measured("SDK GET 10 KiB", system, GETS, lambda _: bucket.object("small").get_reader().read_all())
     yield measured("job of one object", system, 10, lambda number: one_job(client, bucket, number))
-    listed = client.bucket("names").create(exist_ok=True)
-    fill(client, listed, names)
+    listed = client.bucket(LISTED)
     pages = pages_of(system.signer.endpoint, listed.name)
     yield listing(f"SDK list_all_objects, {names:,} names", system, listed, names)
     with canned(pages) as endpoint:
         yield listing("the same of canned pages", system, Client(endpoint).bucket(listed.name), names)
 
 
-def copy_rows(system: Running, bucket: Bucket, gib: list[int]) -> Iterator[Row]:
+def copy_rows(system: Running, bucket: SdkBucket, gib: list[int]) -> Iterator[Row]:
     """Each within a bucket of one target, so that no byte has to move."""
     sizes = {"64 KiB": (64 * KIB, 200), "16 MiB": (16 * MIB, 20), **{f"{n} GiB": (n * GIB, 5) for n in gib}}
     for label, (size, times) in sizes.items():
@@ -107,7 +117,7 @@ def copy_rows(system: Running, bucket: Bucket, gib: list[int]) -> Iterator[Row]:
             )
 
 
-def by_client(bucket: Bucket, number: int) -> None:
+def by_client(bucket: SdkBucket, number: int) -> None:
     content = bucket.object("source 16 MiB").get_reader().read_all()
     bucket.object(f"by client {number}").get_writer().put_content(content)
 
@@ -124,7 +134,7 @@ def measured(name: str, system: Running, times: int, operation: Callable[[int], 
     return Row(name, times, seconds, time.process_time() - client, system.cpu() - server)
 
 
-def listing(name: str, system: Running, bucket: Bucket, names: int) -> Row:
+def listing(name: str, system: Running, bucket: SdkBucket, names: int) -> Row:
     found = []
     for _ in range(ROUNDS):
         client, server, began = time.process_time(), system.cpu(), time.perf_counter()
@@ -135,7 +145,7 @@ def listing(name: str, system: Running, bucket: Bucket, names: int) -> Row:
     return sorted(found, key=lambda row: row.seconds)[ROUNDS // 2]
 
 
-def one_job(client: Client, bucket: Bucket, number: int) -> None:
+def one_job(client: Client, bucket: SdkBucket, number: int) -> None:
     """From the call to its end; asked for without a pause, as the SDK's own wait would not be."""
     (job_id,) = bucket.objects(obj_names=["small"]).copy(client.bucket("jobs"), prepend=f"{number}-")
     while not client.job(job_id).status().end_time:
@@ -154,19 +164,30 @@ def put(endpoint: str, bucket: str, name: str, size: int) -> None:
     connection.close()
 
 
-def fill(client: Client, bucket: Bucket, names: int) -> None:
-    """A few by PUT; the rest are copies that a job makes, which takes no client."""
-    seed = client.bucket("seed").create(exist_ok=True)
-    few = min(names, SEED_NAMES)
-    connection = http.client.HTTPConnection(urlsplit(client.cluster().get_primary_url()).netloc, timeout=60)
-    for number in range(few):
-        name = f"images/{hashlib.md5(str(number).encode()).hexdigest()}.jpg"
-        connection.request("PUT", f"/v1/objects/seed/{name}", body=b"x")
-        assert connection.getresponse().read() == b""
-    for part in range(names // few):
-        job = client.job(seed.copy(bucket, prepend=f"{part:04}/"))
-        while not job.status().end_time:
-            time.sleep(0.05)
+def fill(data: Path, names: int) -> None:
+    """By the engine, while no target runs: a million take half a minute."""
+    with shoal(data) as system:
+        made = Client(system.signer.endpoint).bucket(LISTED).create()
+        bucket_id = int(json.loads(made.head()["Ais-Bucket-Props"])["bid"]).to_bytes(8)
+    bucket = Bucket(BucketReference(LISTED), BucketId(bucket_id), 1, 0, BucketProperties(durability="os"))
+    target = tomllib.loads((data / "run" / "t1.toml").read_text())
+    asyncio.run(put_all(target, bucket, iter(range(names))))
+
+
+async def put_all(target: Mapping[str, Any], bucket: Bucket, numbers: Iterator[int]) -> None:
+    folders = {mountpath["id"]: Path(mountpath["path"]) for mountpath in target["mountpaths"]}
+    engine = open_engine(folders, cluster=target["cluster_id"], target=target["id"], authority=Unfenced())
+    await engine.start()
+
+    async def put_some() -> None:
+        for number in numbers:
+            name = f"images/{number // SHARED_PREFIX:05}/{number:09x}.jpg"
+            await engine.store.put_inline(bucket, PutRequest(name, 1), b"x")
+
+    try:
+        await asyncio.gather(*(put_some() for _ in range(WRITES_AT_ONCE)))
+    finally:
+        await engine.stop()
 
 
 def pages_of(endpoint: str, bucket: str) -> Mapping[str, bytes]:
