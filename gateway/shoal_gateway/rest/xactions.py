@@ -14,6 +14,7 @@ from shoal_core import messages
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import InvalidArgument, JobNotFound, NotImplementedYet
 from shoal_core.jobs import SCRUB, UPKEEP
+from shoal_core.objects import BucketReference
 from shoal_core.rpc import call as call_proxy
 from shoal_gateway.call import Call
 from shoal_gateway.control import CHANGE_SECONDS_MAX, explained
@@ -41,10 +42,48 @@ KIND_OF_NAME = {
     "lru-eviction": "lru",
     "warm-up-metadata": "load-lom-cache",
     "promote-files": "promote",
+    "elect-primary": "election",
+    "mirror": "make-n-copies",
+    "ec-bucket": "ec-encode",
+    "shard-index": "index-shard",
+    "shard-summary": "summary-shard",
+    "evict-remote-bucket": "evict-remote-bck",
 }
 """What AIStore displays, and the kind that it means; clients send either."""
 WORKERS_SHIFT = 10
 """In `glob.id`, above the number of joggers."""
+
+
+class AskedNamespace(msgspec.Struct, frozen=True):
+    """As AIStore writes it in JSON."""
+
+    uuid: str = ""
+    """Of a cluster."""
+    name: str = ""
+    """Within it."""
+
+
+class AskedBucket(msgspec.Struct, frozen=True):
+    """One that a question about jobs names; without a name any."""
+
+    name: str = ""
+    """Empty: any bucket."""
+    provider: str = ""
+    """Empty: any provider."""
+    namespace: AskedNamespace | None = None
+    """None: the global one."""
+
+    def is_of(self, job: job_pb2.Job) -> bool:
+        """Whether the job works on it, or to it."""
+        named = [bucket for bucket in (job.bucket, job.to_bucket) if bucket.name]
+        return not self.name or any(map(self.is_named, map(messages.bucket_reference_from_message, named)))
+
+    def is_named(self, reference: BucketReference) -> bool:
+        shown = shown_reference(reference)
+        asked = self.namespace or AskedNamespace()
+        namespace = {"uuid": asked.uuid, "name": asked.name}
+        provider = self.provider or reference.provider
+        return (self.name, provider, namespace) == (shown["name"], shown["provider"], shown["namespace"])
 
 
 class JobQuestion(msgspec.Struct, frozen=True):
@@ -54,6 +93,10 @@ class JobQuestion(msgspec.Struct, frozen=True):
     """Of one job."""
     kind: str = ""
     """Of jobs: AIStore's kind, or the name that it displays."""
+    bck: AskedBucket = AskedBucket()
+    """Only jobs of this bucket."""
+    bucket: AskedBucket = AskedBucket()
+    """The same."""
     daemonid: str = ""
     """Only jobs of this target."""
     node: str = ""
@@ -255,6 +298,7 @@ class XactionRoutes:
                 jobs = list(page.jobs)
         if asked.running_only:
             jobs = [job for job in jobs if job.state == job_pb2.JOB_STATE_RUNNING]
+        jobs = [job for job in jobs if asked.bck.is_of(job) and asked.bucket.is_of(job)]
         if not jobs:
             raise JobNotFound(f"no job of kind {asked.kind[:40]!r} is known", kind=asked.kind[:40])
         return jobs
