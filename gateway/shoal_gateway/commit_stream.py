@@ -21,7 +21,7 @@ from typing import Any
 
 import grpc.aio
 
-from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResponse, CommitResult
+from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResponse, CommitResult, ReadsDone
 from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceStub
 from shoal_core.error_table import from_status
 from shoal_core.errors import DeadlineExceeded, OwnerUnreachable, ShoalError
@@ -31,6 +31,7 @@ from shoal_core.objects import ObjectInfo
 from shoal_core.rpc import stream_metadata, translate_errors
 from shoal_core.telemetry import get_logger
 from shoal_store.commit import Commit, decode_info, encode_commit
+from shoal_store.read_counts import ReadCounts
 
 ENTRIES_MAX = 256
 """In one message, as the proto demands."""
@@ -42,6 +43,8 @@ EXPIRY_SECONDS = 1.0
 """Between two looks for commits that took too long."""
 HOLD_SECONDS_MAX = 0.005
 """How long a commit waits for the answer of another at most: that one may be held up by another disk."""
+TELL_SECONDS = 1.0
+"""Between two messages about what was read."""
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 0.5
 
@@ -83,6 +86,10 @@ class CommitStream:
         self._hold: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
+        self.reads = ReadCounts()
+        """Of the target's disks by this process; the target is told once a second."""
+        self._writing = asyncio.Lock()
+        """One message at a time goes into the gRPC call."""
         self.connected = asyncio.Event()
         self._tried = asyncio.Event()
 
@@ -203,12 +210,15 @@ class CommitStream:
             get_logger().info("commit-stream-connected", target=self._target)
             if self._frames is not None:
                 return await self._serve_frames(stream, self._frames)
-            writing = asyncio.create_task(self._write_all(stream))
+            tasks = [
+                asyncio.create_task(each) for each in (self._write_all(stream), self._tell_reads(stream))
+            ]
             try:
                 await self._read_all(stream)
             finally:
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 stream.cancel()
 
     async def _opened(self) -> Frames | None:
@@ -222,8 +232,8 @@ class CommitStream:
         return None
 
     async def _serve_frames(self, stream: Stream, frames: Frames) -> None:
-        """Until either connection ends. The gRPC call says nothing, and notices a process that stands still."""
-        reading = asyncio.ensure_future(stream.read())
+        """Until either connection ends. The gRPC call tells of reads alone, and notices a process that stands still."""
+        reading, telling = asyncio.ensure_future(stream.read()), asyncio.create_task(self._tell_reads(stream))
         ends: list[asyncio.Future[Any]] = [frames.ended, reading]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -234,7 +244,8 @@ class CommitStream:
             frames.transport.abort()
             stream.cancel()
             reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            telling.cancel()
+            await asyncio.gather(reading, telling, return_exceptions=True)
         raise OwnerUnreachable(f"target {self._target} ended the commit stream", peer=self._target)
 
     def _take(self, frame: bytes) -> None:
@@ -250,7 +261,17 @@ class CommitStream:
                 self._hold = None
             while entries := self._next_entries():
                 self._unanswered += len(entries)
-                await stream.write(CommitRequest(entries=entries))
+                async with self._writing:
+                    await stream.write(CommitRequest(entries=entries))
+
+    async def _tell_reads(self, stream: Stream) -> None:
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            if self.reads.reads:
+                taken = self.reads.take()
+                reads = ReadsDone(count=taken.reads, bytes=taken.read_bytes)
+                async with self._writing:
+                    await stream.write(CommitRequest(reads=reads))
 
     def _next_entries(self) -> list[CommitEntry]:
         entries: list[CommitEntry] = []

@@ -105,7 +105,19 @@ ROUTE_PERMISSIONS: Mapping[Route, Permission] = {
     },
     **{
         Route("PUT", CLUSTER, action): Permission.ADMIN
-        for action in ("start-maintenance", "stop-maintenance", "rotate-logs", "set-config", "reset-config")
+        for action in (
+            "start-maintenance",
+            "stop-maintenance",
+            "rotate-logs",
+            "reset-stats",
+            "set-config",
+            "reset-config",
+        )
+    },
+    **{
+        Route("PUT", template, action): Permission.ADMIN
+        for template in (DAEMON, REVERSE)
+        for action in ("rotate-logs", "reset-stats")
     },
     Route("PUT", SET_CONFIG): Permission.ADMIN,
     Route("POST", MOUNTPATHS, "enable-mp"): Permission.ADMIN,
@@ -143,9 +155,14 @@ NOT_BUILT: Mapping[Route, Permission] = {
     **{
         Route("PUT", CLUSTER, action): Permission.ADMIN
         for action in (
-            "decommission-node", "shutdown-node", "shutdown", "decommission", "reset-stats", "reload-creds",
+            "decommission-node", "shutdown-node", "shutdown", "decommission", "reload-creds",
             "clear-lcache",
         )
+    },
+    **{
+        Route("PUT", template, action): Permission.ADMIN
+        for template in (DAEMON, REVERSE)
+        for action in ("set-config", "reset-config", "clear-lcache", "reload-creds", "shutdown", "decommission")
     },
     **{
         Route("POST", MOUNTPATHS, action): Permission.ADMIN
@@ -178,8 +195,6 @@ NOT_BUILT_PATHS: Mapping[str, str] = {
 The first that fits counts. `docs/missing.md` says the same to people."""
 
 NOT_BUILT_METHODS = {
-    ("PUT", DAEMON): "a setting of one node",
-    ("PUT", REVERSE): "a setting of one node",
     ("PUT", MOUNTPATHS): "attaching a mountpath",
     ("DELETE", MOUNTPATHS): "detaching a mountpath",
 }

@@ -277,6 +277,7 @@ class SameHostStore:
             self._no_disks_until = time.monotonic() + REOPEN_SECONDS
             return
         self._disks = disks
+        self._stream.reads = disks.reader.counts
         self._local = LocalObjectStore(disks.reader, disks.writer, self._stream, epoch=self._epoch)
 
 

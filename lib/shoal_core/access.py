@@ -145,6 +145,7 @@ RPC_PERMISSIONS: Mapping[str, Permission | NodeOnly] = {
     "/shoal.node.v1.NodeService/SetNodeMountpathState": NodeOnly(frozenset({"gateway", "proxy"})),
     "/shoal.node.v1.NodeService/ReadNodeLog": NodeOnly(frozenset({"gateway"})),
     "/shoal.node.v1.NodeService/RotateNodeLog": NodeOnly(frozenset({"gateway"})),
+    "/shoal.node.v1.NodeService/ResetNodeCounters": NodeOnly(frozenset({"gateway"})),
     "/shoal.object.v1.ObjectService/PutObject": Permission.PUT,
     "/shoal.object.v1.ObjectService/GetObject": Permission.GET,
     "/shoal.object.v1.ObjectService/DownloadObject": Permission.GET,

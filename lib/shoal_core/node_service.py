@@ -55,12 +55,15 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self._state = state
         self._disks = disks
         self._counters = counters
+        self._zero: Mapping[str, int] = {}
+        """What was counted when the counters were set to zero."""
 
     async def GetNodeStatus(
         self, request: node_pb2.GetNodeStatusRequest, context: Context
     ) -> node_pb2.GetNodeStatusResponse:
         disks = await asyncio.to_thread(self._disks.statuses)
-        status = status_message(disks, self._counters())
+        counters = {name: count - self._zero.get(name, 0) for name, count in self._counters().items()}
+        status = status_message(disks, counters)
         status.state = STATES[self._state()]
         return node_pb2.GetNodeStatusResponse(status=status)
 
@@ -78,6 +81,12 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
     ) -> node_pb2.RotateNodeLogResponse:
         await asyncio.to_thread(own_log.rotate)
         return node_pb2.RotateNodeLogResponse()
+
+    async def ResetNodeCounters(
+        self, request: node_pb2.ResetNodeCountersRequest, context: Context
+    ) -> node_pb2.ResetNodeCountersResponse:
+        self._zero = dict(self._counters())
+        return node_pb2.ResetNodeCountersResponse()
 
     async def ReadNodeLog(
         self, request: node_pb2.ReadNodeLogRequest, context: Context

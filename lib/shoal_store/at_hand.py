@@ -118,7 +118,10 @@ class BatchAtHand:
                     return None
                 start, size = part
             if record.chunks:
-                return self._entry_of_files(store, item, record, start, size, looks)
+                entry = self._entry_of_files(store, item, record, start, size, looks)
+                if entry is not None:
+                    store.reader.counts.add(size)
+                return entry
             payload = looks.payload(item.bucket, record, place)
         except (ObjectNotFound, RangeNotSatisfiable) as error:
             return Entry.failed(error)
@@ -126,6 +129,7 @@ class BatchAtHand:
             return None
         if payload is None:
             return None
+        store.reader.counts.add(size)
         return Entry(size, payload[start : start + size])
 
     def _part_of_shard(self, item: Item, record: Record) -> Part | None:

@@ -48,6 +48,7 @@ NEW = frozenset({"put", "begin-upload", "put-part", "complete-upload"})
 """Commits that bring something that was not there."""
 
 
+PUTS = frozenset({"put", "complete-upload"})
 FREEING = frozenset({"delete", "abort-upload"})
 """Commits for which the reserve of a full disk is given up."""
 FREEING_TOGETHER = 16
@@ -100,6 +101,8 @@ class IndexCommitter:
         self.commits = 0
         self.kinds: Counter[str] = Counter()
         """Commits that were not refused, by kind."""
+        self.put_bytes = 0
+        """Of the objects in them."""
 
     def resume_clock(self) -> None:
         """Go on behind the last version that was given; before the first commit."""
@@ -134,8 +137,14 @@ class IndexCommitter:
                 # Others of its round may be committed, and then what they have retired goes.
                 pending.retired = ()
             return False
-        self.kinds.update(each.commit.kind for each in group if isinstance(each.outcome, ObjectInfo))
+        self._count(group)
         return True
+
+    def _count(self, group: Sequence[Pending]) -> None:
+        for each in group:
+            if isinstance(each.outcome, ObjectInfo):
+                self.kinds[each.commit.kind] += 1
+                self.put_bytes += each.outcome.size if each.commit.kind in PUTS else 0
 
     def _commit_with_reserve(self, group: Sequence[Pending]) -> bool:
         """On a full disk: what frees space, a few at a time, each of which leaves free pages for the next. Whether

@@ -13,7 +13,7 @@ from shoal_core.errors import NotFound, ShoalError, Unavailable
 from shoal_core.objects import BucketId, ObjectInfo
 from shoal_store.commit import Answer, Commit, Outcome
 from shoal_store.commit_thread import CommitThread
-from shoal_store.committer import Authority, IndexCommitter
+from shoal_store.committer import PUTS, Authority, IndexCommitter
 from shoal_store.disk_faults import DiskFaults, FaultLimits
 from shoal_store.durability import storage_error
 from shoal_store.identity import prepare_mountpath, read_identity
@@ -239,9 +239,17 @@ class Engine(OpenStore):
             await asyncio.sleep(SWEEP_SECONDS)
 
     def counters(self) -> Mapping[str, int]:
-        """What was committed since the start, by AIStore's names."""
-        kinds = sum((committer.kinds for committer in self._committers.values()), Counter[str]())
-        return {"put.n": kinds["put"] + kinds["complete-upload"], "del.n": kinds["delete"]}
+        """What was committed and read since the start, by AIStore's names; reads of gateways a second late."""
+        committers = self._committers.values()
+        kinds = sum((committer.kinds for committer in committers), Counter[str]())
+        read = self.reader.counts
+        return {
+            "get.n": read.reads,
+            "get.size": read.read_bytes,
+            "put.n": sum(kinds[kind] for kind in PUTS),
+            "put.size": sum(committer.put_bytes for committer in committers),
+            "del.n": kinds["delete"],
+        }
 
     def _distinct_threads(self) -> set[CommitThread]:
         return set(self._threads.values())

@@ -26,6 +26,7 @@ from shoal_store.keys import PlacedName, encode_name, key_of, placed
 from shoal_store.listing import list_page
 from shoal_store.looks import Looks
 from shoal_store.mountpaths import Mountpaths
+from shoal_store.read_counts import ReadCounts
 from shoal_store.ready import (
     OPEN_FLAGS,
     READY_BYTES,
@@ -53,6 +54,7 @@ class StoreReader:
         self._locations = {folder.id: f"t[{target}]:{folder.id}" for folder in mountpaths.all}
         self._window = VerifiedWindow()
         self._warmth = Warmth()
+        self.counts = ReadCounts()
         self.uploads = UploadReader(mountpaths, indexes, target=target)
 
     async def head(self, bucket: Bucket, name: str, preconditions: Preconditions) -> ObjectInfo:
@@ -81,6 +83,7 @@ class StoreReader:
                         f"a chunk file of {bucket.reference}/{name} is missing: run `shoal fsck`"
                     ) from error
                 continue
+            self.counts.add(wanted.length if wanted else record.size)
             window = None if bucket.properties.verify == "always" else self._window
             return StoredBody(record.info(name, location), wanted, payload, parts, window)
         raise AssertionError("the last attempt returns or raises")
@@ -106,11 +109,15 @@ class StoreReader:
         start, length = (wanted.offset, wanted.length) if wanted else (0, record.size)
         if not record.chunks:
             part = payload[start : start + length] if wanted else payload
+            self.counts.add(length)
             return ReadyObject(record, location, wanted, part)
         if bucket.properties.verify == "always":
             return None
         files = self.ready_files(record, start, length) if length else []
-        return None if files is None else ReadyObject(record, location, wanted, b"", files)
+        if files is None:
+            return None
+        self.counts.add(length)
+        return ReadyObject(record, location, wanted, b"", files)
 
     def looks(self) -> Looks:
         """For many objects at once, as a batch has them."""
@@ -143,6 +150,21 @@ class StoreReader:
         """And the bytes of an object that the index holds. Blocks. Raises ObjectNotFound, DataCorrupt, StaleEpoch."""
         record, payload, _ = self.find(bucket, name, with_payload=True)
         return record, payload
+
+    def small_body(self, record: Record) -> bytes:
+        """Of an object that lies in one block of one chunk, verified. Blocks. Raises FileNotFoundError when the version
+        was replaced meanwhile, DataCorrupt and Unavailable."""
+        parts = list[OpenPart]()
+        try:
+            self._open_chunks(record, 0, record.size, parts)
+            with parts[0].watching:
+                return parts[0].reader.read(0, record.size)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise storage_error(error, "cannot read a chunk file") from error
+        finally:
+            close_parts(parts)
 
     def find(self, bucket: Bucket, name: str, *, with_payload: bool) -> tuple[Record, bytes, str]:
         """The current version's record, the bytes that the index has of it, and where. Blocks.

@@ -12,6 +12,8 @@ from aistore.sdk.bucket import Bucket
 from aistore.sdk.enums import LogSeverity, NodeFilter
 from aistore.sdk.errors import AISError
 
+from support.waiting import eventually
+
 
 def test_the_cluster_is_ready(client: Client) -> None:
     assert client.cluster().is_ready()
@@ -39,6 +41,28 @@ def test_performance_has_an_entry_for_each_target(client: Client, bucket: Bucket
         assert status["sys_info"]["mem_used"] > 0
         assert int(status["tracker"]["up.ns.time"]["v"]) > 0
     assert sum(int(status["tracker"]["put.n"]["v"]) for status in performance.values()) >= 20
+
+
+def counted(client: Client, name: str) -> int:
+    performance = client.cluster().get_performance()
+    return sum(int(status["tracker"][name]["v"]) for status in performance.values())
+
+
+async def test_performance_counts_what_gateways_read(client: Client, bucket: Bucket) -> None:
+    small, large = bucket.object("small"), bucket.object("large")
+    small.get_writer().put_content(b"x" * 100)
+    large.get_writer().put_content(b"x" * 2_000_000)
+    reads, read_bytes, put_bytes = (
+        counted(client, "get.n"),
+        counted(client, "get.size"),
+        counted(client, "put.size"),
+    )
+    for _ in range(5):
+        small.get_reader().read_all()
+        large.get_reader().read_all()
+    await eventually(lambda: counted(client, "get.n") >= reads + 10)
+    await eventually(lambda: counted(client, "get.size") >= read_bytes + 5 * 2_000_100)
+    assert put_bytes >= 2_000_100
 
 
 GRPC_CORE = re.compile(r"[IWEF][0-9]{4} [0-9:.]+ +[0-9]+ \w+\.cc:[0-9]+\] ")

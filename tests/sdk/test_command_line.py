@@ -47,6 +47,7 @@ READS = [
     Sent("GET", f"buckets?{QUERY}&presence=0", "list"),
     Sent("GET", f"buckets/{{bucket}}?{QUERY}", "list", {"props": "name,size", "flags": "32", "pagesize": 0}),
     Sent("GET", f"buckets/{{bucket}}?{QUERY}", "list", {"flags": "2048", "target": "", "sid": "", "time_format": ""}),
+    Sent("GET", f"buckets/{{bucket}}?{QUERY}", "list", {"flags": "4", "target": "t1", "time_format": "15:04:05.000"}),
     Sent("HEAD", f"buckets/{{bucket}}?{QUERY}&presence=3"),
     Sent("HEAD", f"objects/{{bucket}}/o?{QUERY}&presence=2&silent=true"),
     Sent("HEAD", f"objects/{{bucket}}/o?{QUERY}&props=size"),
@@ -55,6 +56,11 @@ READS = [
     Sent("PUT", "cluster?versioning.enabled=false", "set-config", {"versioning": {"enabled": False}}),
     Sent("PUT", "cluster", "reset-config"),
     Sent("PUT", "cluster", "rotate-logs"),
+    Sent("PUT", "reverse/daemon", "rotate-logs", node="t1"),
+    Sent("PUT", "cluster", "reset-stats", False),
+    Sent("PUT", "cluster", "reset-stats", True),
+    Sent("PUT", "reverse/daemon", "reset-stats", False, node="t1"),
+    Sent("PUT", "daemon", "reset-stats", False),
     Sent("PUT", "cluster", "start", {"id": "", "kind": "lru", "bck": {}, "buckets": [], "force": False}),
     Sent("PUT", "cluster", "stop", {"id": "", "kind": "lru", "bck": {}}),
     Sent("DELETE", f"objects/{{bucket}}/o?{QUERY}"),
@@ -62,7 +68,7 @@ READS = [
 
 NOT_BUILT = [
     *(Sent("PUT", "cluster", action, {"sid": "t1"}) for action in (
-        "decommission-node", "shutdown-node", "shutdown", "decommission", "reset-stats", "reload-creds", "clear-lcache",
+        "decommission-node", "shutdown-node", "shutdown", "decommission", "reload-creds", "clear-lcache",
     )),
     *(Sent("PUT", f"cluster/{path}") for path in ("attach", "detach", "enable-bend", "disable-bend", "load-x509")),
     Sent("PUT", "cluster/proxy/p1"),
@@ -134,3 +140,19 @@ def test_one_job_is_told_of_by_its_id(endpoint: str, send: Send) -> None:
         assert {snap["id"] for snaps in answer.json().values() for snap in snaps} == {job}
     assert send(Sent("GET", "cluster?what=getxstats&uuid=none")).status_code == 404
     assert send(Sent("GET", "cluster?what=getxstats")).status_code == 400
+
+
+def test_jobs_of_one_bucket_are_asked_for_and_others_stay(send: Send, bucket: Bucket) -> None:
+    copies = f"{bucket.name}-copies"
+    query = f"{QUERY}&bck_to=ais/@%23/{copies}/"
+    job = send(Sent("POST", f"buckets/{{bucket}}?{query}", "copy-bck", {})).text
+    for name, found in ((bucket.name, {job}), (copies, {job}), ("no-such-bucket", set())):
+        asked = {
+            "kind": "copy-bucket",
+            "bck": {"name": name, "provider": "ais", "namespace": {"uuid": "", "name": ""}},
+        }
+        answer = send(Sent("GET", "cluster?what=qryxstats", body=asked))
+        assert {snap["id"] for snaps in answer.json().values() for snap in snaps} == found, name
+    other = {"kind": "copy-bck", "bck": {"name": "no-such-bucket"}}
+    assert send(Sent("PUT", "cluster", "stop", other)).status_code == 404
+    assert send(Sent("DELETE", f"buckets/{copies}?{QUERY}", "destroy-bck")).status_code == 200

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from shoal.cluster.v1.cluster_pb2 import SetMemberStateRequest
 from shoal.cluster.v1.cluster_pb2_grpc import ClusterServiceStub
-from shoal.node.v1.node_pb2 import RotateNodeLogRequest
+from shoal.node.v1.node_pb2 import ResetNodeCountersRequest, RotateNodeLogRequest
 from shoal.node.v1.node_pb2_grpc import NodeServiceStub
 from shoal_core.cluster_map import Member, MemberRole, MemberState
 from shoal_core.errors import InvalidArgument, MemberNotFound, NotImplementedYet
@@ -19,11 +19,12 @@ from shoal_core.rpc import call as call_node
 from shoal_gateway.call import Call
 from shoal_gateway.control import CHANGE_SECONDS_MAX
 from shoal_gateway.parts import Parts
-from shoal_gateway.permissions import CLUSTER, SET_CONFIG
+from shoal_gateway.permissions import CLUSTER, DAEMON, REVERSE, SET_CONFIG
 from shoal_gateway.rest.actions import ActionMessage, decode_value
 from shoal_gateway.rest.bucket_properties import BucketSettings, changed_properties
 from shoal_gateway.rest.dispatch import action_of_body, add_route
 from shoal_gateway.rest.documented import Documentation, documented
+from shoal_gateway.rest.nodes import WHICH, asked_for
 from shoal_gateway.rest.xactions import XactionRoutes
 
 TRANSIENT = "transient"
@@ -44,12 +45,16 @@ def add_administration_routes(router: APIRouter, parts: Parts) -> None:
         "start-maintenance": routes.start_maintenance,
         "stop-maintenance": routes.stop_maintenance,
         "rotate-logs": routes.rotate_logs,
+        "reset-stats": routes.reset_counters,
         "set-config": routes.set_configuration,
         "reset-config": routes.reset_configuration,
         "start": jobs.start,
         "stop": jobs.stop,
     }
     add_route(router, "PUT", CLUSTER, handlers=handlers, action_of=action_of_body)
+    of_node = {"rotate-logs": routes.rotate_log, "reset-stats": routes.reset_counters_of_node}
+    for template in (DAEMON, REVERSE):
+        add_route(router, "PUT", template, handlers=of_node, action_of=action_of_body)
     add_route(router, "PUT", SET_CONFIG, handlers={"": routes.set_fields})
 
 
@@ -96,8 +101,47 @@ class AdministrationRoutes:
         )
     )
     async def rotate_logs(self, _call: Call, _message: ActionMessage) -> Response:
-        members = [each for each in self._parts.cluster_map().members if each.role is not MemberRole.GATEWAY]
-        await asyncio.gather(*(self._rotate(member) for member in members if member.alive))
+        await asyncio.gather(*map(self._rotate, self._living_nodes()))
+        return Response()
+
+    @documented(
+        Documentation(
+            "Begin a new log file at one node.",
+            headers=WHICH,
+        )
+    )
+    async def rotate_log(self, call: Call, _message: ActionMessage) -> Response:
+        await self._rotate(asked_for(self._parts.cluster_map(), call))
+        return Response()
+
+    @documented(
+        Documentation(
+            "Count from zero again, at every node.",
+            text="With `true` as value only errors, which are not counted.",
+            value=bool,
+            answer="Nothing.",
+            example=False,
+        )
+    )
+    async def reset_counters(self, _call: Call, message: ActionMessage) -> Response:
+        if not decode_value(message, bool):
+            await asyncio.gather(*map(self._reset, self._living_nodes()))
+        return Response()
+
+    @documented(
+        Documentation(
+            "Count from zero again, at one node.",
+            text="With `true` as value only errors, which are not counted.",
+            headers=WHICH,
+            value=bool,
+            answer="Nothing.",
+            example=False,
+        )
+    )
+    async def reset_counters_of_node(self, call: Call, message: ActionMessage) -> Response:
+        member = asked_for(self._parts.cluster_map(), call)
+        if not decode_value(message, bool):
+            await self._reset(member)
         return Response()
 
     @documented(
@@ -167,6 +211,21 @@ class AdministrationRoutes:
         await call_node(
             stub.RotateNodeLog, RotateNodeLogRequest(), timeout_seconds=CHANGE_SECONDS_MAX, peer=member.id
         )
+
+    async def _reset(self, member: Member) -> None:
+        stub = NodeServiceStub(self._parts.member_channel(member))
+        request = ResetNodeCountersRequest()
+        await call_node(
+            stub.ResetNodeCounters,
+            request,
+            timeout_seconds=CHANGE_SECONDS_MAX,
+            idempotent=True,
+            peer=member.id,
+        )
+
+    def _living_nodes(self) -> list[Member]:
+        members = self._parts.cluster_map().members
+        return [member for member in members if member.role is not MemberRole.GATEWAY and member.alive]
 
     def _node(self, member_id: str) -> Member:
         for member in self._parts.cluster_map().members:

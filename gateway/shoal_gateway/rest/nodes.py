@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 
 from shoal.node.v1.node_pb2 import GetNodeStatusRequest, NodeStatus, ReadNodeLogRequest
 from shoal.node.v1.node_pb2_grpc import NodeServiceStub
-from shoal_core.cluster_map import Member, MemberRole
+from shoal_core.cluster_map import ClusterMap, Member, MemberRole
 from shoal_core.errors import DeadlineExceeded, InvalidArgument, MemberNotFound, Unavailable
 from shoal_core.rpc import call as call_node, stream_metadata, translate_errors
 from shoal_gateway.call import Call
@@ -271,16 +271,19 @@ class NodeRoutes:
         return answer.status
 
     def _asked_for(self, call: Call) -> Member:
-        """The node that the header `Ais-Node-Id` names; `/v1/daemon` is the primary proxy."""
-        current = self._parts.cluster_map()
-        if call.url_path.startswith(DAEMON):
-            if (primary := primary_of(current)) is None:
-                raise Unavailable("no proxy has joined the cluster yet: repeat shortly")
-            return primary
-        name = call.headers.get("ais-node-id", "")
-        if not name:
-            raise InvalidArgument("the header Ais-Node-Id is missing: say which node you mean")
-        for member in current.members:
-            if member.id == name and member.role is not MemberRole.GATEWAY:
-                return member
-        raise MemberNotFound(f"there is no node {name[:64]!r} in this cluster")
+        return asked_for(self._parts.cluster_map(), call)
+
+
+def asked_for(current: ClusterMap, call: Call) -> Member:
+    """The node that the header `Ais-Node-Id` names; `/v1/daemon` is the primary proxy."""
+    if call.url_path.startswith(DAEMON):
+        if (primary := primary_of(current)) is None:
+            raise Unavailable("no proxy has joined the cluster yet: repeat shortly")
+        return primary
+    name = call.headers.get("ais-node-id", "")
+    if not name:
+        raise InvalidArgument("the header Ais-Node-Id is missing: say which node you mean")
+    for member in current.members:
+        if member.id == name and member.role is not MemberRole.GATEWAY:
+            return member
+    raise MemberNotFound(f"there is no node {name[:64]!r} in this cluster")

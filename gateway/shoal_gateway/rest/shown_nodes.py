@@ -24,7 +24,18 @@ SERVED_API_VERSION = "5.0"
 
 STATE_FLAGS = {MemberState.MAINTENANCE: 1 << 2, MemberState.DECOMMISSION: 1 << 3}
 STATES = {MemberState.MAINTENANCE: "maintenance", MemberState.DECOMMISSION: "decommission"}
-COUNTER_KINDS = {"get.n": "counter", "put.n": "counter", "del.n": "counter", "up.ns.time": "special"}
+COUNTER_KINDS = {
+    "get.n": "counter",
+    "get.size": "size",
+    "get.bps": "bw",
+    "put.n": "counter",
+    "put.size": "size",
+    "put.bps": "bw",
+    "del.n": "counter",
+    "up.ns.time": "special",
+}
+RATES = {"get.bps": "get.size", "put.bps": "put.size"}
+"""Clients take the difference of two readings, and divide it by the time between them."""
 
 
 def shown_node(member: Member, call: Call) -> dict[str, Json]:
@@ -64,7 +75,8 @@ def primary_of(current: ClusterMap) -> Member | None:
 def shown_stats(member: Member, status: NodeStatus | None, call: Call) -> dict[str, Json]:
     """`status` is None for a node that does not answer."""
     status = status or NodeStatus()
-    counters = {"get.n": 0, "put.n": 0, "del.n": 0, **status.counters, "up.ns.time": status.uptime_ns}
+    counters = {**dict.fromkeys(COUNTER_KINDS, 0), **status.counters, "up.ns.time": status.uptime_ns}
+    counters.update({rate: counters[size] for rate, size in RATES.items()})
     return {
         "snode": shown_node(member, call),
         "tracker": {name: {"v": str(count)} for name, count in counters.items()},

@@ -16,6 +16,7 @@ from shoal_core.errors import InternalError, InvalidArgument, ShoalError
 from shoal_core.rpc import Context
 from shoal_core.telemetry import get_logger
 from shoal_store.commit import Commit, CommitTaker, Outcome, decode_commit, encode_info
+from shoal_store.read_counts import ReadCounts
 
 ENTRIES_MAX = 256
 """In one message, either way."""
@@ -27,8 +28,12 @@ IN_FLIGHT_MAX = 1024
 class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
     """Streams end by themselves once `stopping` is set and everything received has been answered."""
 
-    def __init__(self, taker: CommitTaker, *, node: str, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, taker: CommitTaker, *, node: str, stopping: asyncio.Event, counts: ReadCounts | None = None
+    ) -> None:
+        """`counts` takes what gateways have read."""
         self._taker = taker
+        self._counts = counts or ReadCounts()
         self._node = node
         self._stopping = stopping
 
@@ -37,7 +42,7 @@ class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
     ) -> AsyncIterator[chunk_pb2.CommitResponse]:
         # Headers at once: by them the gateway knows that this target is there.
         await context.send_initial_metadata(())
-        stream = CommitStream(self._taker, node=self._node)
+        stream = CommitStream(self._taker, self._counts, node=self._node)
         reader = asyncio.create_task(stream.read(request_iterator))
         stopper = asyncio.create_task(cancel_when(self._stopping, reader))
         try:
@@ -53,8 +58,9 @@ class ChunkServicer(chunk_pb2_grpc.ChunkServiceServicer):
 class CommitStream:
     """What one gateway process sent and has still to be answered."""
 
-    def __init__(self, taker: CommitTaker, *, node: str) -> None:
+    def __init__(self, taker: CommitTaker, counts: ReadCounts, *, node: str) -> None:
         self._commits = OpenCommits(taker, self._add, node=node)
+        self._counts = counts
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._answers: list[chunk_pb2.CommitResult] = []
         self._wake = asyncio.Event()
@@ -63,10 +69,12 @@ class CommitStream:
     async def read(self, requests: AsyncIterator[chunk_pb2.CommitRequest]) -> None:
         try:
             async for request in requests:
-                if not 0 < len(request.entries) <= ENTRIES_MAX:
+                entries_min = 0 if request.HasField("reads") else 1
+                if not entries_min <= len(request.entries) <= ENTRIES_MAX:
                     raise InvalidArgument(
-                        f"a message holds {len(request.entries)} commits; send 1 to {ENTRIES_MAX}"
+                        f"a message holds {len(request.entries)} commits; send {entries_min} to {ENTRIES_MAX}"
                     )
+                self._counts.add(request.reads.bytes, reads=request.reads.count)
                 for entry in request.entries:
                     await self._room.acquire()
                     self._commits.start(entry)

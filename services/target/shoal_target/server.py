@@ -44,7 +44,7 @@ def object_service(
 
 
 def chunk_service(engine: Engine, *, node: str, stopping: asyncio.Event) -> AddService:
-    servicer = ChunkServicer(engine, node=node, stopping=stopping)
+    servicer = ChunkServicer(engine, node=node, stopping=stopping, counts=engine.reader.counts)
 
     def add(server: grpc.aio.Server) -> None:
         add_ChunkServiceServicer_to_server(servicer, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +28,7 @@ class Target(ChunkServiceServicer):
 
     def __init__(self) -> None:
         self.messages: list[list[str]] = []
+        self.reads: list[tuple[int, int]] = []
         self._waiting: list[CommitEntry] = []
         self._answers: asyncio.Queue[CommitResponse | None] = asyncio.Queue()
 
@@ -41,6 +43,9 @@ class Target(ChunkServiceServicer):
 
     async def _read(self, requests: AsyncIterator[CommitRequest]) -> None:
         async for request in requests:
+            if request.HasField("reads"):
+                self.reads.append((request.reads.count, request.reads.bytes))
+                continue
             self.messages.append([decode_commit(entry.commit).name for entry in request.entries])
             self._waiting += request.entries
 
@@ -78,6 +83,12 @@ async def target() -> Target:
 
 @pytest.fixture
 async def stream(target: Target, socket_folder: Path) -> AsyncIterator[CommitStream]:
+    async with connected(target, socket_folder) as stream:
+        yield stream
+
+
+@asynccontextmanager
+async def connected(target: Target, socket_folder: Path) -> AsyncIterator[CommitStream]:
     server = grpc.aio.server()
     add_ChunkServiceServicer_to_server(target, server)
     server.add_insecure_port(f"unix:{socket_folder}/t.sock")
@@ -164,6 +175,21 @@ async def test_one_commit_more_than_may_wait_for_a_target_is_refused_at_once(
     await eventually(lambda: sum(map(len, target.messages)) == 2)
     target.answer_all()
     await asyncio.gather(*waiting)
+
+
+async def test_the_target_is_told_of_reads_once(
+    target: Target, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_stream, "TELL_SECONDS", 0.01)
+    async with connected(target, socket_folder) as stream:
+        stream.reads.add(70)
+        stream.reads.add(7)
+        await eventually(lambda: target.reads == [(2, 77)])
+        committing = stream.commit(commit_of("a"))
+        stream.reads.add(1)
+        await eventually(lambda: target.messages == [["a"]] and target.reads == [(2, 77), (1, 1)])
+        target.answer_all()
+        await committing
 
 
 async def test_without_a_connection_a_commit_is_refused_at_once(socket_folder: Path) -> None:

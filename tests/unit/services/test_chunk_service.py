@@ -11,7 +11,7 @@ import xxhash
 
 from shoal.bucket.v1.bucket_pb2 import GetBucketRequest
 from shoal.bucket.v1.bucket_pb2_grpc import BucketServiceStub
-from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResult
+from shoal.chunk.v1.chunk_pb2 import CommitEntry, CommitRequest, CommitResult, ReadsDone
 from shoal.chunk.v1.chunk_pb2_grpc import ChunkServiceStub
 from shoal.common.v1.common_pb2 import BucketReference
 from shoal.object.v1.object_pb2_grpc import ObjectServiceStub
@@ -84,6 +84,14 @@ async def test_a_stream_says_at_once_that_the_target_is_there(chunks: ChunkServi
     call = chunks.Commit(timeout=10)
     await call.wait_for_connection()
     call.cancel()
+
+
+async def test_a_message_may_hold_reads_alone(chunks: ChunkServiceStub, bucket_id: bytes) -> None:
+    call = chunks.Commit(timeout=10)
+    await call.write(CommitRequest(reads=ReadsDone(count=3, bytes=500)))
+    await call.write(CommitRequest(entries=[entry(1, bucket_id, "a")], reads=ReadsDone(count=1)))
+    await call.done_writing()
+    assert [result.sequence async for response in call for result in response.results] == [1]
 
 
 async def test_an_empty_message_ends_the_stream(chunks: ChunkServiceStub) -> None:

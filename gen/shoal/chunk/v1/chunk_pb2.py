@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/chunk/v1/chunk.proto\x12\x0eshoal.chunk.v1\x1a\x17google/rpc/status.proto\"=\n\rCommitRequest\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.shoal.chunk.v1.CommitEntry\"/\n\x0b\x43ommitEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x0c\"?\n\x0e\x43ommitResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.shoal.chunk.v1.CommitResult\"`\n\x0c\x43ommitResult\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x04info\x18\x02 \x01(\x0cH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2[\n\x0c\x43hunkService\x12K\n\x06\x43ommit\x12\x1d.shoal.chunk.v1.CommitRequest\x1a\x1e.shoal.chunk.v1.CommitResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ashoal/chunk/v1/chunk.proto\x12\x0eshoal.chunk.v1\x1a\x17google/rpc/status.proto\"g\n\rCommitRequest\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.shoal.chunk.v1.CommitEntry\x12(\n\x05reads\x18\x02 \x01(\x0b\x32\x19.shoal.chunk.v1.ReadsDone\")\n\tReadsDone\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"/\n\x0b\x43ommitEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x0c\"?\n\x0e\x43ommitResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.shoal.chunk.v1.CommitResult\"`\n\x0c\x43ommitResult\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x04info\x18\x02 \x01(\x0cH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2[\n\x0c\x43hunkService\x12K\n\x06\x43ommit\x12\x1d.shoal.chunk.v1.CommitRequest\x1a\x1e.shoal.chunk.v1.CommitResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.chunk.v1.chunk_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMITREQUEST']._serialized_start=71
-  _globals['_COMMITREQUEST']._serialized_end=132
-  _globals['_COMMITENTRY']._serialized_start=134
-  _globals['_COMMITENTRY']._serialized_end=181
-  _globals['_COMMITRESPONSE']._serialized_start=183
-  _globals['_COMMITRESPONSE']._serialized_end=246
-  _globals['_COMMITRESULT']._serialized_start=248
-  _globals['_COMMITRESULT']._serialized_end=344
-  _globals['_CHUNKSERVICE']._serialized_start=346
-  _globals['_CHUNKSERVICE']._serialized_end=437
+  _globals['_COMMITREQUEST']._serialized_end=174
+  _globals['_READSDONE']._serialized_start=176
+  _globals['_READSDONE']._serialized_end=217
+  _globals['_COMMITENTRY']._serialized_start=219
+  _globals['_COMMITENTRY']._serialized_end=266
+  _globals['_COMMITRESPONSE']._serialized_start=268
+  _globals['_COMMITRESPONSE']._serialized_end=331
+  _globals['_COMMITRESULT']._serialized_start=333
+  _globals['_COMMITRESULT']._serialized_end=429
+  _globals['_CHUNKSERVICE']._serialized_start=431
+  _globals['_CHUNKSERVICE']._serialized_end=522
 # @@protoc_insertion_point(module_scope)

@@ -118,7 +118,7 @@ class NodeStatus(_message.Message):
 
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """What it has done since it began, by AIStore's names, such as `put.n`."""
+        """What it has done since it began, or since its counters were set to zero, by AIStore's names, such as `put.n`."""
 
     def __init__(
         self,
@@ -330,3 +330,37 @@ class RotateNodeLogResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RotateNodeLogResponse: _TypeAlias = RotateNodeLogResponse  # noqa: Y015
+
+@_typing.final
+class ResetNodeCountersRequest(_message.Message):
+    """Asks for counters of zero."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetNodeCountersRequest: _TypeAlias = ResetNodeCountersRequest  # noqa: Y015
+
+@_typing.final
+class ResetNodeCountersResponse(_message.Message):
+    """Says that they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetNodeCountersResponse: _TypeAlias = ResetNodeCountersResponse  # noqa: Y015

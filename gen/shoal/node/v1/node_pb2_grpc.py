@@ -50,6 +50,11 @@ class NodeServiceStub:
                 request_serializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogRequest.SerializeToString,
                 response_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogResponse.FromString,
                 _registered_method=True)
+        self.ResetNodeCounters = channel.unary_unary(
+                '/shoal.node.v1.NodeService/ResetNodeCounters',
+                request_serializer=shoal_dot_node_dot_v1_dot_node__pb2.ResetNodeCountersRequest.SerializeToString,
+                response_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.ResetNodeCountersResponse.FromString,
+                _registered_method=True)
         self.SetNodeMountpathState = channel.unary_unary(
                 '/shoal.node.v1.NodeService/SetNodeMountpathState',
                 request_serializer=shoal_dot_node_dot_v1_dot_node__pb2.SetNodeMountpathStateRequest.SerializeToString,
@@ -82,6 +87,13 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResetNodeCounters(self, request, context):
+        """Count from zero again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetNodeMountpathState(self, request, context):
         """Disable one of the target's disks, or try it and make it available. Fails with NOT_FOUND, and UNAVAILABLE when the
         disk is not fit.
@@ -107,6 +119,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.RotateNodeLog,
                     request_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogRequest.FromString,
                     response_serializer=shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogResponse.SerializeToString,
+            ),
+            'ResetNodeCounters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetNodeCounters,
+                    request_deserializer=shoal_dot_node_dot_v1_dot_node__pb2.ResetNodeCountersRequest.FromString,
+                    response_serializer=shoal_dot_node_dot_v1_dot_node__pb2.ResetNodeCountersResponse.SerializeToString,
             ),
             'SetNodeMountpathState': grpc.unary_unary_rpc_method_handler(
                     servicer.SetNodeMountpathState,
@@ -196,6 +213,33 @@ class NodeService:
             '/shoal.node.v1.NodeService/RotateNodeLog',
             shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogRequest.SerializeToString,
             shoal_dot_node_dot_v1_dot_node__pb2.RotateNodeLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetNodeCounters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shoal.node.v1.NodeService/ResetNodeCounters',
+            shoal_dot_node_dot_v1_dot_node__pb2.ResetNodeCountersRequest.SerializeToString,
+            shoal_dot_node_dot_v1_dot_node__pb2.ResetNodeCountersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,6 +22,8 @@ class NodeServiceStub:
     """Send the process's log. Fails with NOT_FOUND when it does not write to a file."""
     RotateNodeLog: _aio.UnaryUnaryMultiCallable[_node_pb2.RotateNodeLogRequest, _node_pb2.RotateNodeLogResponse]
     """Begin a new log file; the current one becomes the older one. Fails with NOT_FOUND when it does not write to a file."""
+    ResetNodeCounters: _aio.UnaryUnaryMultiCallable[_node_pb2.ResetNodeCountersRequest, _node_pb2.ResetNodeCountersResponse]
+    """Count from zero again."""
     SetNodeMountpathState: _aio.UnaryUnaryMultiCallable[_node_pb2.SetNodeMountpathStateRequest, _node_pb2.SetNodeMountpathStateResponse]
     """Disable one of the target's disks, or try it and make it available. Fails with NOT_FOUND, and UNAVAILABLE when the
     disk is not fit.
@@ -53,6 +55,14 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_node_pb2.RotateNodeLogRequest, _abc.Awaitable[_node_pb2.RotateNodeLogResponse]],
     ) -> _abc.Awaitable[_node_pb2.RotateNodeLogResponse]:
         """Begin a new log file; the current one becomes the older one. Fails with NOT_FOUND when it does not write to a file."""
+
+    @_abc_1.abstractmethod
+    def ResetNodeCounters(
+        self,
+        request: _node_pb2.ResetNodeCountersRequest,
+        context: _aio.ServicerContext[_node_pb2.ResetNodeCountersRequest, _abc.Awaitable[_node_pb2.ResetNodeCountersResponse]],
+    ) -> _abc.Awaitable[_node_pb2.ResetNodeCountersResponse]:
+        """Count from zero again."""
 
     @_abc_1.abstractmethod
     def SetNodeMountpathState(
