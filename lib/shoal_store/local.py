@@ -115,7 +115,7 @@ class LocalObjectStore(LocalUploads):
             try:
                 if takes_less_as_bytes(found):
                     put = put_of_copy(request, found.info(request.source_name, ""))
-                    return self._writer.write_whole(bucket, put, self._reader.small_body(found))
+                    return self._writer.write_whole(bucket, put, self.reader.small_body(found))
                 return self._writer.link(bucket, request.name, record)
             except FileNotFoundError as error:
                 if not attempt:

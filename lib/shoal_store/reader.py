@@ -100,6 +100,7 @@ class StoreReader:
         record, payload, location = self._find(bucket, name, with_payload=with_bytes)
         self._warmth.looked()
         if range is None and with_bytes and not record.chunks:
+            self.counts.add(record.size)
             return ReadyObject(record, location, None, payload)
         wanted = None
         if range is not None and (wanted := range.resolve(record.size)) is None:
