@@ -10,6 +10,7 @@ from aistore import Client
 from aistore.sdk.bucket import Bucket
 from aistore.sdk.errors import AISError
 
+from support.parallel_reads import read_in_parallel
 from support.sdk_versions import selected
 
 PARTS = [os.urandom(size) for size in (5 << 20, 1, 3 << 20, 700_001)]
@@ -58,8 +59,7 @@ def test_a_bucket_that_stores_large_objects_in_chunks(client: Client, bucket: Bu
     for name, size in (("whole", 2 << 20), ("chunked", 5 << 20)):
         bucket.object(name).get_writer().put_content(PARTS[0][:size])
         assert bucket.object(name).get_reader().read_all() == PARTS[0][:size]
-        with bucket.object(name).get_reader(num_workers=2).read_all() as buffer:
-            assert buffer.tobytes() == PARTS[0][:size]
+        assert read_in_parallel(bucket, name, workers=2) == PARTS[0][:size]
     assert selected(bucket.object("whole"), "chunked").chunks is None
     chunks = selected(bucket.object("chunked"), "chunked").chunks
     assert chunks is not None

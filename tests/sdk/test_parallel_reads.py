@@ -6,7 +6,8 @@ import os
 
 import pytest
 from aistore.sdk.bucket import Bucket
-from aistore.sdk.obj.content_iterator.buffer import ParallelBuffer
+
+from support.parallel_reads import read_in_parallel, stream_in_parallel
 
 MIB = 1 << 20
 BODY = os.urandom(5 * MIB) + b"tail"
@@ -28,15 +29,12 @@ def stored(request: pytest.FixtureRequest, bucket: Bucket) -> Bucket:
 @pytest.mark.parametrize("chunk_size", [None, MIB, 700_001])
 @pytest.mark.parametrize("workers", [2, 4])
 def test_whole_object_comes_in_shared_memory(stored: Bucket, chunk_size: int | None, workers: int) -> None:
-    with stored.object("o").get_reader(num_workers=workers, chunk_size=chunk_size).read_all() as buffer:
-        assert isinstance(buffer, ParallelBuffer)
-        assert buffer.tobytes() == BODY
+    assert read_in_parallel(stored, "o", workers=workers, chunk_size=chunk_size) == BODY
 
 
 @pytest.mark.parametrize("chunk_size", [None, MIB, 700_001])
 def test_stream_has_the_bytes_in_order(stored: Bucket, chunk_size: int | None) -> None:
-    reader = stored.object("o").get_reader(num_workers=3, chunk_size=chunk_size)
-    assert b"".join(bytes(piece) for piece in reader) == BODY
+    assert stream_in_parallel(stored, "o", workers=3, chunk_size=chunk_size) == BODY
 
 
 def test_empty_object_is_refused_by_the_sdk_itself(bucket: Bucket) -> None:
