@@ -24,12 +24,16 @@ def flip_bit_of_record(mountpath: Path, name: bytes) -> int:
     """How many records of objects of this name there were."""
     found = 0
     with lmdb.open(str(mountpath / "index"), max_dbs=8, map_size=256 << 30, readahead=False) as environment:
-        records = environment.open_db(b"records", create=False)
+        records, meta = (environment.open_db(table, create=False) for table in (b"records", b"meta"))
         with environment.begin(write=True) as transaction, transaction.cursor(db=records) as cursor:
             for key, value in list(cursor):
                 if key[8:] == name:
                     transaction.put(key, value[:-1] + bytes((value[-1] ^ 1,)), db=records)
                     found += 1
+            if found:
+                # No write of the disk's is lost: the ledger has the number of this transaction.
+                ledger = transaction.get(b"ledger", b"", db=meta)
+                transaction.put(b"ledger", transaction.id().to_bytes(8) + ledger[8:], db=meta)
     return found
 
 

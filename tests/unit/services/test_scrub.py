@@ -114,7 +114,7 @@ async def test_the_list_of_damages_is_bounded(tmp_path: Path, progress: Progress
         index = engine.indexes["mp1"]
         with index.write() as transaction:
             for number in range(FINDINGS_MAX + 7):
-                transaction.put(BUCKET.id + f"{number}".encode(), b"damaged", db=index.records)
+                index.put_row(transaction, "records", key=BUCKET.id + f"{number}".encode(), value=b"damaged")
         with pytest.raises(DataCorrupt, match=f"^{FINDINGS_MAX + 7} damaged"):
             await scrub_of(engine, tmp_path, Clock())(JOB, progress)
     assert len(load_report(tmp_path / FILE, "j1").findings) == FINDINGS_MAX
