@@ -1,4 +1,4 @@
-"""The marks of issue 5: each with its target, and what this run reached."""
+"""The marks of the data path and of batches: each with its target, and what this run reached."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ def cpu_us(work: str) -> Callable[[Rows], float]:
     return lambda rows: rows[work][OURS].cpu_us
 
 
+def objects_per_second(work: str) -> Callable[[Rows], float]:
+    return lambda rows: rows[work][OURS].per_second
+
+
 def between(work: str, other: str) -> Callable[[Rows], float]:
     return lambda rows: rows[work][OURS].per_second / rows[other][OURS].per_second
 
@@ -70,6 +74,7 @@ def with_cpu(what: str, target: float, work: str, peer: str) -> Mark:
 WEED, NGINX, DD = "seaweedfs", "nginx", "dd, synced"
 OS, FAST = ", not synced", ", not synced, no MD5"
 MANY = ", 64 connections"
+SHARD = "BATCH 10 KiB members of a shard of 1075 MiB"
 
 
 def capped(workers: int, protocol: str) -> str:
@@ -144,6 +149,13 @@ MARKS: tuple[Mark, ...] = (
     ),
     Mark("server CPU a name listed, REST", 3, cpu_us("REST LIST"), "µs", at_most=True),
     Mark("server CPU a name listed, S3", 4, cpu_us("LIST"), "µs", at_most=True),
+    with_cpu("server CPU a name listed, S3, to SeaweedFS", 0.25, "LIST", WEED),
+    with_ratio("batch of 10 KiB, raw, to nginx's GET of 4 KiB", 0.5, "BATCH 10 KiB", NGINX, to="GET 4 KiB"),
+    Mark("batch of 10 KiB, SDK", 12_000, objects_per_second("SDK BATCH 10 KiB"), "objects/s"),
+    Mark("batch of 32 KiB, raw", 1024, mib_per_second("BATCH 32 KiB"), "MiB/s"),
+    Mark("batch of 100 KiB, raw", 1024, mib_per_second("BATCH 100 KiB"), "MiB/s"),
+    Mark("batch of 1 MiB, SDK, to one by one", 2.5, between("SDK BATCH 1 MiB", "SDK GET 1 MiB, one by one")),
+    Mark("members of a shard, second pass, to whole objects", 0.5, between(SHARD, "BATCH 10 KiB")),
 )
 
 

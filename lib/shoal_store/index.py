@@ -38,7 +38,8 @@ HEAD_BYTES, MAGIC_AT, PAGE_BYTES_AT = 44, slice(16, 20), slice(40, 44)
 """Of the first two pages, each of which begins with these bytes."""
 SPACE_BYTES_MIN = 1 << 20
 """With less than this available, a write that failed has failed for want of space."""
-LOCK_HEAD_BYTES = 4096
+LOCK_FILE_BYTES = 64 * READERS_MAX + 128
+"""As LMDB makes it: a cache line a reader, and two."""
 REVIVE_SECONDS_MAX = 2.0
 REVIVE_LOOK_SECONDS = 0.01
 FORMAT = 2
@@ -134,7 +135,7 @@ class Index:
         """Of the last transaction that looked: its number, and the slots. One tuple, since threads look, too."""
         path = self.path
         if create:
-            allocate_lock_file(self._place / "lock.mdb", LOCK_HEAD_BYTES)
+            allocate_lock_file(self._place / "lock.mdb")
         try:
             self._environment = lmdb.open(
                 str(self._place),
@@ -167,7 +168,6 @@ class Index:
         # No tables are made where anything was ever written: if damage hid them, it would seem to be empty.
         is_new = create and not self._transactions()
         if create:
-            allocate_lock_file(self._place / "lock.mdb")
             # LMDB syncs its file, never the folder that holds the file's name.
             sync_directory(self._place, "index name")
         # Before any table is made: what another Shoal wrote stays as it is.
@@ -466,11 +466,12 @@ def header_trouble(path: Path) -> str:
     return "" if sound else "its index is no LMDB file any more"
 
 
-def allocate_lock_file(path: Path, size: int = 0) -> None:
+def allocate_lock_file(path: Path) -> None:
     """LMDB maps its lock file with holes: on a full disk, the first touch of one would kill the process (SIGBUS).
 
-    Args:
-        size: bytes to allocate; 0 for all that the file has. Raises OSError where there is no space for them.
+    Call it before LMDB opens the file, never after: to close any descriptor of it gives up the process's lock on it,
+    and the next process to open the index would set readers, mutexes and transaction number to zero under those that
+    have it open. Raises OSError where there is no space.
     """
     with path.open("ab") as file:
-        os.posix_fallocate(file.fileno(), 0, size or file.tell())
+        os.posix_fallocate(file.fileno(), 0, LOCK_FILE_BYTES)

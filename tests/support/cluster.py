@@ -120,7 +120,11 @@ class Cluster:
     def leftovers(self) -> list[Path]:
         """Unfinished writes under `tmp/<process>/`, and folders of processes that are gone."""
         folders = [folder for path in self.mountpaths() for folder in (path / "tmp").glob("*")]
-        files = [path for folder in folders for path in folder.rglob("*") if is_unfinished(path)]
+        # `walk` passes over a folder that is swept meanwhile, `rglob` does not.
+        found = [
+            Path(place, file) for folder in folders for place, _, files in os.walk(folder) for file in files
+        ]
+        files = [path for path in found if is_unfinished(path)]
         return files + [folder for folder in folders if not is_alive(int(folder.name.split("-")[0]))]
 
     def chunk_files(self) -> set[Path]:

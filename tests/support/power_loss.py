@@ -49,11 +49,14 @@ class Recording:
         writing = chance.sample(range(begun, len(self.events)), WRITING_POINTS)
         return [*making, *writing, len(self.events)]
 
-    def states(self, chance: random.Random) -> Iterator[State]:
-        for point in sorted(self.crash_points(chance)):
-            disk = Disk.after(self.events, point)
-            for mercy in Mercy:
-                yield State(self, point, mercy, disk)
+    def states(self, chance: random.Random, draws: int = 1) -> Iterator[State]:
+        """With more `draws`, after all others: again what a disk that kept some of it may have left."""
+        points = sorted(self.crash_points(chance))
+        for draw in range(draws):
+            for point in points:
+                disk = Disk.after(self.events, point)
+                for mercy in (Mercy.SOME,) if draw else Mercy:
+                    yield State(self, point, mercy, disk, draw)
 
     def allowed(self, point: int) -> dict[str, list[bytes | None]]:
         """What each name may hold: the outcome of its last acknowledged step, or of one that was begun since."""
@@ -87,16 +90,17 @@ class State:
     point: int
     mercy: Mercy
     disk: Disk
+    draw: int = 0
 
     def __str__(self) -> str:
-        return f"workload {self.recording.seed}, event {self.point}, {self.mercy.name}"
+        return f"workload {self.recording.seed}, event {self.point}, {self.mercy.name}, draw {self.draw}"
 
     def loss(self, memory: Path) -> str:
         """What is wrong with the store then; "" if nothing is."""
         folder = memory / "state"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        chance = random.Random(f"{self.recording.seed}-{self.point}")
+        chance = random.Random(f"{self.recording.seed}-{self.point}-{self.draw}")
         root = self.recording.root
         materialise(self.disk.left(root, self.mercy, chance), root, folder)
         try:
@@ -143,6 +147,8 @@ async def missing(folder: Path, expected: dict[str, list[bytes | None]]) -> str:
     folders = {name: folder / "disks" / name for name in MOUNTPATHS}
     engine = unstarted_engine(folders)
     try:
+        if len(engine.mountpaths.available()) < len(folders):
+            return f"only {[folder.id for folder in engine.mountpaths.available()]} serve"
         for name, contents in expected.items():
             try:
                 found: bytes | None = await get(engine, name)

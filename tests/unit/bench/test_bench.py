@@ -15,7 +15,7 @@ from shoal_bench.client_reads import client_rows
 from shoal_bench.floors import disk_rows
 from shoal_bench.listing_engine import engine_rows
 from shoal_bench.load import SCRIPT, BenchFailed, Measured, measured
-from shoal_bench.marks import MARKS, marks_table
+from shoal_bench.marks import MARKS, SHARD, marks_table
 from shoal_bench.plot import drawn
 from shoal_bench.presign import Signer
 from shoal_bench.processes import cpu_seconds
@@ -66,6 +66,11 @@ def test_every_mark_has_its_rows() -> None:
     for row in disk_rows(scale):
         for title in (row.work, *row.also):
             rows[title][row.system] = PEERS
+    # Batches are measured by a client of their own; their titles are in the rows of `shoal_bench.batches`.
+    sizes = [
+        f"{door}BATCH {size}" for door in ("", "SDK ") for size in ("10 KiB", "32 KiB", "100 KiB", "1 MiB")
+    ]
+    rows |= {title: {"shoal": OURS} for title in (*sizes, SHARD, "SDK GET 1 MiB, one by one")}
     assert [mark.what for mark in MARKS if mark.line(rows) is None] == []
 
 

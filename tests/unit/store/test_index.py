@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from shoal_core.errors import ConfigurationError, DataCorrupt, OutOfSpace, StaleEpoch, TooBusy, Unavailable
 from shoal_core.placement import SLOTS
-from shoal_store.index import READERS_MAX, TABLES, Index
+from shoal_store.index import LOCK_FILE_BYTES, READERS_MAX, TABLES, Index
 from shoal_store.slots import OwnedSlots
 
 
@@ -43,6 +45,17 @@ def test_what_was_written_is_there_when_it_is_opened_again(index: Index, path: P
     with reopened.read() as transaction:
         assert transaction.get(b"key", db=reopened.records) == b"value"
     reopened.close()
+
+
+def test_no_other_process_takes_the_writers_lock_file_for_its_own(index: Index, path: Path) -> None:
+    with index.write() as transaction:
+        transaction.put(b"key", b"value", db=index.records)
+    lock = path / "index" / "lock.mdb"
+    attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    other = subprocess.run([sys.executable, "-c", attempt, str(lock)], capture_output=True, check=False)
+    assert b"BlockingIOError" in other.stderr
+    assert lock.stat().st_size == LOCK_FILE_BYTES
+    assert lock.stat().st_blocks * 512 >= LOCK_FILE_BYTES
 
 
 def test_a_block_that_raises_writes_nothing(index: Index) -> None:
