@@ -66,14 +66,6 @@ class Gathering:
     def is_whole(self) -> bool:
         return self._filled == self.request.size
 
-    @property
-    def has_more(self) -> bool:
-        """Whether the client has sent more than the body."""
-        try:
-            return bool(self._connection.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
-
     def add(self, data: bytes) -> bytes:
         """What the event loop has read; returns what does not belong to this body."""
         view, end = self._view, self._filled + len(data)

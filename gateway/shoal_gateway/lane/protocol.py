@@ -165,11 +165,12 @@ class LaneProtocol(GuardedHttpProtocol):
         if not gathering.is_whole:
             return
         assert self._lane is not None
-        # Bytes after the body are another request, or a wrong length, of which the ordinary path knows.
-        if beyond or gathering.has_more or (put := self._lane.put(gathering.request)) is None:
+        if (put := self._lane.put(gathering.request)) is None:
             return self._leave_to_ordinary(beyond)
         self._gathering = None
         self._await_outcome(put, gathering.request.size, gathering.as_it_came, gathering.end)
+        if beyond:
+            self._hold(beyond)
 
     def _leave_to_ordinary(self, beyond: bytes = b"") -> None:
         if self._gathering is not None:
