@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
-import xxhash
 
 from shoal_core.errors import DataCorrupt, ShoalError, Unavailable
 from shoal_core.objects import BucketId
@@ -203,11 +202,7 @@ def sizes_within(owner: Owner) -> list[int]:
 
 def has_payload(transaction: lmdb.Transaction, index: Index, key: bytes, record: Record) -> bool:
     payload = transaction.get(key[:BUCKET_ID_BYTES] + record.version, db=index.payloads)
-    return (
-        payload is not None
-        and len(payload) == record.size
-        and xxhash.xxh3_64_intdigest(payload) == record.payload_checksum
-    )
+    return payload is not None and record.is_payload(payload)
 
 
 def verified_blocks(path: Path, chunk: ChunkPlace) -> Iterator[bytes]:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import lmdb
 import msgspec
-import xxhash
 
 from shoal_core.body_stream import check_headers
 from shoal_core.errors import (
@@ -272,7 +271,7 @@ class IndexCommitter:
         record = stamped(commit.record, commit.name if is_hashed(key) else "", current, self._clock)
         if record.inline:
             payload = commit.payload or b""
-            if len(payload) != record.size or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum:
+            if not record.is_payload(payload):
                 raise DataCorrupt("the payload does not match its checksum on arrival")
             transaction.put(commit.bucket_id + record.version, payload, db=self._index.payloads)
         self._retire(transaction, commit, key, current)

@@ -28,7 +28,7 @@ from shoal_store.durability import storage_error, sync_directory
 from shoal_store.leaf_pages import Keys, read_ahead, table_of
 from shoal_store.ledger import KEY as LEDGER, SUMMED, Ledger
 from shoal_store.mountpaths import available_bytes
-from shoal_store.slots import EPOCH_BYTES, OwnedSlots
+from shoal_store.slots import OwnedSlots, holds
 
 MAP_BYTES = 256 << 30
 READERS_MAX = 1024
@@ -320,7 +320,7 @@ class Index:
     def check_owner_of_look(self, transaction: lmdb.Transaction, slot: int) -> None:
         """As `check_owner`, in a transaction that writes nothing."""
         encoded = self.slots_of_look(transaction)
-        if not encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
+        if not holds(encoded, slot):
             self._check(OwnedSlots(encoded), slot)
 
     def slots_of_look(self, transaction: lmdb.Transaction) -> bytes:

@@ -12,7 +12,7 @@ import xxhash
 
 from shoal_core.errors import InvalidName
 from shoal_core.objects import OBJECT_NAME_BYTES_MAX, BucketId
-from shoal_core.placement import name_hash
+from shoal_core.placement import name_hash, slot_of_hash
 
 BUCKET_ID_BYTES = 8
 NAME_BYTES_MAX = 440
@@ -46,7 +46,7 @@ class PlacedName(msgspec.Struct, frozen=True, gc=False):
 
 def placed(bucket_id: BucketId, encoded_name: bytes) -> PlacedName:
     hashed = name_hash(bucket_id, encoded_name)
-    return PlacedName(encoded_name, hashed, hashed[0] << 8 | hashed[1])
+    return PlacedName(encoded_name, hashed, slot_of_hash(hashed))
 
 
 def key_of(bucket_id: BucketId, encoded_name: bytes) -> bytes:

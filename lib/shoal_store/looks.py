@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import lmdb
-from xxhash import xxh3_64_intdigest
 
 from shoal_core.errors import MountpathUnavailable, ObjectNotFound
 from shoal_core.objects import Bucket
@@ -19,7 +18,7 @@ from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
 from shoal_store.record import ChunkPlace, Record, decode_record
-from shoal_store.slots import EPOCH_BYTES
+from shoal_store.slots import holds
 from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
@@ -70,8 +69,7 @@ class Looks:
         """The bytes of a version that the index holds; None when it holds other ones, or none any more."""
         view = self._view(place)
         payload = bytes(view.transaction.get(bucket.id + record.version, b"", db=view.payloads))
-        sound = len(payload) == record.size and xxh3_64_intdigest(payload) == record.payload_checksum
-        return payload if sound else None
+        return payload if record.is_payload(payload) else None
 
     def read(self, bucket: Bucket, record: Record, start: int, length: int) -> bytes | None:
         """Bytes of chunk files; None unless all are verified and in memory."""
@@ -98,9 +96,8 @@ class Looks:
         view = self._views.get(mountpath_id)
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
-        slot = place.slot
-        if not view.slots[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
-            view.index.check_owner_of_look(view.transaction, slot)
+        if not holds(view.slots, place.slot):
+            view.index.check_owner_of_look(view.transaction, place.slot)
         return view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import lmdb
-import xxhash
 
 from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, RangeNotSatisfiable
 from shoal_core.objects import (
@@ -185,10 +184,7 @@ class StoreReader:
                 record, payload = decode_record(key, value), b""
                 if with_payload and not record.chunks:
                     payload = bytes(transaction.get(bucket.id + record.version, b"", index.payloads))
-                    if (
-                        len(payload) != record.size
-                        or xxhash.xxh3_64_intdigest(payload) != record.payload_checksum
-                    ):
+                    if not record.is_payload(payload):
                         what = f"the bytes of {bucket.reference}/{name.encoded.decode()}"
                         raise DataCorrupt(f"{what} fail their checksum: run `shoal fsck`")
         except lmdb.Error as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import xxhash
 
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt
@@ -61,6 +62,10 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     def is_chunked(self) -> bool:
         """Each part of an upload is a chunk, also when there was only one."""
         return len(self.chunks) > 1 or (bool(self.upload) and bool(self.chunks))
+
+    def is_payload(self, payload: bytes | memoryview) -> bool:
+        """Whether these are the bytes of this version, which the index holds."""
+        return len(payload) == self.size and xxhash.xxh3_64_intdigest(payload) == self.payload_checksum
 
     def named(self, name: str) -> Record:
         """For a key that does not hold the whole name."""

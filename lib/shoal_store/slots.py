@@ -39,4 +39,9 @@ class OwnedSlots:
         return self.encoded[EPOCH_BYTES:] == b"\xff" * BITMAP_BYTES
 
     def holds(self, slot: int) -> bool:
-        return bool(self.encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7))
+        return holds(self.encoded, slot)
+
+
+def holds(encoded: bytes | memoryview, slot: int) -> bool:
+    """Of the value itself, for those who look thousands of times a second."""
+    return bool(encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7))
