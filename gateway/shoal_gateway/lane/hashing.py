@@ -1,17 +1,16 @@
-"""SHA-256 and HMAC (RFC 2104) from contexts that are made once and copied.
+"""SHA-256 and HMAC from contexts that are made once and copied.
 
 OpenSSL takes longer to make a context than to hash a request with it: a copy costs a tenth of a microsecond.
 """
 
 from __future__ import annotations
 
+import hmac
 from functools import lru_cache
 from hashlib import sha256
 
 from shoal_gateway.s3.signature import signing_key
 
-BLOCK_BYTES = 64
-INNER, OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _fresh = sha256()
 
 
@@ -23,19 +22,16 @@ def digest_of(data: bytes | memoryview) -> str:
 
 
 class KeyedHash:
-    """HMAC-SHA256 under one key, which is no longer than a block."""
+    """HMAC-SHA256 under one key."""
 
     def __init__(self, key: bytes) -> None:
-        assert len(key) <= BLOCK_BYTES
-        padded = key.ljust(BLOCK_BYTES, b"\0")
-        self._inner, self._outer = sha256(padded.translate(INNER)), sha256(padded.translate(OUTER))
+        self._fresh = hmac.new(key, digestmod="sha256")
 
     def digest_of(self, data: bytes) -> str:
         """In hexadecimal digits."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(data)
-        outer.update(inner.digest())
-        return outer.hexdigest()
+        context = self._fresh.copy()
+        context.update(data)
+        return context.hexdigest()
 
 
 @lru_cache(64)

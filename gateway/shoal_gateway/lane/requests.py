@@ -12,6 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from shoal_core.objects import RangeRequest
+from shoal_gateway.s3.signature import UNSIGNED as SAYS_UNSIGNED
 
 HEAD_BYTES_MAX = 8 << 10
 HEADERS_MAX = 32
@@ -114,7 +115,7 @@ def headers_of(block: bytes, known: frozenset[bytes]) -> Mapping[bytes, bytes] |
 kept_headers_of = lru_cache(256)(headers_of)
 """Clients send the same lines with each request of a connection."""
 SIGNED = b"uthorization:"
-UNSIGNED = b"UNSIGNED-PAYLOAD"
+UNSIGNED = SAYS_UNSIGNED.encode()
 METHODS = {b"GET": "GET", b"HEAD": "HEAD", b"PUT": "PUT"}
 
 

@@ -15,7 +15,7 @@ import msgspec
 from shoal_core.access import Principal
 from shoal_core.s3_keys import AccessKeys
 from shoal_gateway.lane.hashing import digest_of, hash_under
-from shoal_gateway.lane.requests import LaneRequest
+from shoal_gateway.lane.requests import UNSIGNED, LaneRequest
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.signature import (
     ALGORITHM,
@@ -82,7 +82,7 @@ class LaneVerifier:
             return None
         if not -SKEW_SECONDS_MAX <= time.time() - claim.issued <= claim.seconds_max:
             return None
-        signed = b"host:%b\n\nhost\nUNSIGNED-PAYLOAD" % request.headers[b"host"]
+        signed = b"host:%b\n\nhost\n%b" % (request.headers[b"host"], UNSIGNED)
         return self._proved(request, claim, signed, signature)
 
     def _header_signed(self, request: LaneRequest) -> Principal | None:
@@ -91,7 +91,7 @@ class LaneVerifier:
         payload = headers.get(b"x-amz-content-sha256", b"")
         if match is None or request.raw_query not in QUERIES:
             return None
-        if payload != b"UNSIGNED-PAYLOAD" and payload != digest_of(request.body).encode():
+        if payload != UNSIGNED and payload != digest_of(request.body).encode():
             return None
         access_key, date, region, names, signature = match.groups()
         claim = claim_of(access_key, date, region, headers.get(b"x-amz-date", b""), request.raw_query)

@@ -12,7 +12,7 @@ from shoal.cluster.v1.cluster_pb2_grpc import ClusterServiceStub
 from shoal.node.v1.node_pb2 import ResetNodeCountersRequest, RotateNodeLogRequest
 from shoal.node.v1.node_pb2_grpc import NodeServiceStub
 from shoal_core.cluster_map import Member, MemberRole, MemberState
-from shoal_core.errors import InvalidArgument, MemberNotFound, NotImplementedYet
+from shoal_core.errors import InvalidArgument, NotImplementedYet
 from shoal_core.messages import STATES
 from shoal_core.objects import BucketProperties
 from shoal_core.rpc import call as call_node
@@ -24,7 +24,7 @@ from shoal_gateway.rest.actions import ActionMessage, decode_value
 from shoal_gateway.rest.bucket_properties import BucketSettings, changed_properties
 from shoal_gateway.rest.dispatch import action_of_body, add_route
 from shoal_gateway.rest.documented import Documentation, documented
-from shoal_gateway.rest.nodes import WHICH, asked_for
+from shoal_gateway.rest.nodes import WHICH, asked_for, node_named
 from shoal_gateway.rest.xactions import XactionRoutes
 
 TRANSIENT = "transient"
@@ -228,7 +228,4 @@ class AdministrationRoutes:
         return [member for member in members if member.role is not MemberRole.GATEWAY and member.alive]
 
     def _node(self, member_id: str) -> Member:
-        for member in self._parts.cluster_map().members:
-            if member.id == member_id and member.role is not MemberRole.GATEWAY:
-                return member
-        raise MemberNotFound(f"there is no node {member_id[:64]!r} in this cluster")
+        return node_named(self._parts.cluster_map(), member_id)

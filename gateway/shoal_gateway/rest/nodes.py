@@ -283,6 +283,11 @@ def asked_for(current: ClusterMap, call: Call) -> Member:
     name = call.headers.get("ais-node-id", "")
     if not name:
         raise InvalidArgument("the header Ais-Node-Id is missing: say which node you mean")
+    return node_named(current, name)
+
+
+def node_named(current: ClusterMap, name: str) -> Member:
+    """A proxy or a target. Raises MemberNotFound."""
     for member in current.members:
         if member.id == name and member.role is not MemberRole.GATEWAY:
             return member

@@ -25,6 +25,7 @@ from shoal_gateway.rest.bucket_properties import Json
 from shoal_gateway.rest.dispatch import json_answer
 from shoal_gateway.rest.documented import Documentation, documented
 from shoal_gateway.rest.names import shown_reference
+from shoal_gateway.rest.object_jobs import Namespace
 
 NEVER = "0001-01-01T00:00:00Z"
 PAGE_JOBS = 1000
@@ -54,15 +55,6 @@ WORKERS_SHIFT = 10
 """In `glob.id`, above the number of joggers."""
 
 
-class AskedNamespace(msgspec.Struct, frozen=True):
-    """As AIStore writes it in JSON."""
-
-    uuid: str = ""
-    """Of a cluster."""
-    name: str = ""
-    """Within it."""
-
-
 class AskedBucket(msgspec.Struct, frozen=True):
     """One that a question about jobs names; without a name any."""
 
@@ -70,7 +62,7 @@ class AskedBucket(msgspec.Struct, frozen=True):
     """Empty: any bucket."""
     provider: str = ""
     """Empty: any provider."""
-    namespace: AskedNamespace | None = None
+    namespace: Namespace | None = None
     """None: the global one."""
 
     def is_of(self, job: job_pb2.Job) -> bool:
@@ -80,7 +72,7 @@ class AskedBucket(msgspec.Struct, frozen=True):
 
     def is_named(self, reference: BucketReference) -> bool:
         shown = shown_reference(reference)
-        asked = self.namespace or AskedNamespace()
+        asked = self.namespace or Namespace()
         namespace = {"uuid": asked.uuid, "name": asked.name}
         provider = self.provider or reference.provider
         return (self.name, provider, namespace) == (shown["name"], shown["provider"], shown["namespace"])
