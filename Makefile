@@ -29,6 +29,7 @@ test-fuzz:     ## bad input: requests made of our own OpenAPI, names, headers, l
 	scripts/install dev
 	scripts/install fuzz
 	scripts/test tests/fuzz
+	SHOAL_LANE_REQUESTS=100000 scripts/test tests/contract/test_fast_lane.py
 
 test-stubs:    ## the examples in other languages, where their toolchains are there
 	scripts/install dev

@@ -47,8 +47,9 @@ SEND_PIECES_KEY = "shoal.send_pieces"
 UNSENT_KEY = "shoal.unsent"
 REST_KEY = "shoal.rest"
 CROWD_KEY = "shoal.crowd"
-"""Where our HTTP protocol puts its functions, of which the first cuts the connection and the last lets it rest, and the
-limit on connections if this one is above it."""
+FAILED_KEY = "shoal.failed"
+"""Where our HTTP protocol puts its functions, of which the first cuts the connection and the last lets it rest, the
+limit on connections if this one is above it, and how the request failed on the fast lane if it must not be repeated."""
 
 
 ALWAYS_ANSWERED = frozenset({b"/v1/health", b"/-/metrics"})
@@ -122,6 +123,8 @@ class GatewayApplication:
         if (limit := scope.get(CROWD_KEY)) is not None:
             exchange.common_headers.append((b"connection", b"close"))
             raise limit.refusal(f"this gateway worker has {limit.most} connections, all busy: repeat shortly")
+        if (failed := scope.get(FAILED_KEY)) is not None:
+            raise failed
         if call.raw_path in ALWAYS_ANSWERED:
             return await self._answer(call, scope, exchange, surface)
         bytes_held = bytes_held_by(call, surface)

@@ -225,9 +225,9 @@ class CommitStream:
         if self._socket is None:
             return None
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS_MAX):
-                _, frames = await loop.create_unix_connection(lambda: Frames(self._take), str(self._socket))
+        # It is there at once or not at all: where too many wait already, the kernel refuses.
+        with contextlib.suppress(OSError):
+            _, frames = await loop.create_unix_connection(lambda: Frames(self._take), str(self._socket))
             return frames
         return None
 

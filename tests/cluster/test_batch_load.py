@@ -64,8 +64,7 @@ def filled(request: pytest.FixtureRequest, module_cluster: Callable[..., Cluster
 
 @pytest.mark.slow
 def test_order_holds_while_readers_leave(filled: Cluster) -> None:
-    for _ in range(4):  # by one worker or the other
-        read_batch(filled, list(EXPECTED), stop_after=None)
+    read_by_all_workers(filled)
     before = resources(filled)
     assert storm(filled) > READERS * BATCHES_EACH * 50
     after = settled(filled, before)
@@ -74,13 +73,18 @@ def test_order_holds_while_readers_leave(filled: Cluster) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_items_are_one_batch_for_each_of_several_readers(filled: Cluster) -> None:
-    for _ in range(4):
-        read_batch(filled, list(EXPECTED), stop_after=None)
+    read_by_all_workers(filled)
     before = resources(filled)
     with ThreadPoolExecutor(LONG_READERS) as readers:
         came = sum(readers.map(lambda number: read_long_batch(filled, number=number), range(LONG_READERS)))
     assert came >= LONG * 2
     assert grown(before, settled(filled, before)) == {}
+
+
+def read_by_all_workers(cluster: Cluster) -> None:
+    """Of so many connections at once each worker has some, and needs what it needs for several batches."""
+    with ThreadPoolExecutor(READERS) as readers:
+        list(readers.map(lambda _: read_batch(cluster, list(EXPECTED), stop_after=None), range(READERS)))
 
 
 def read_long_batch(cluster: Cluster, *, number: int) -> int:

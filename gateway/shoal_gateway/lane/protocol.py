@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from shoal_core.errors import ShoalError
 from shoal_core.objects import ObjectInfo
+from shoal_gateway.app import FAILED_KEY
 from shoal_gateway.http_protocol import GuardedHttpProtocol
 from shoal_gateway.lane.gathering import BodyMemory, Gathering
 from shoal_gateway.lane.lane import FastLane, LaneAnswer, LanePut
@@ -57,6 +58,8 @@ class LaneProtocol(GuardedHttpProtocol):
         """The body of a write that is coming."""
         self._is_writing = False
         """A write waits to be safe."""
+        self._failed: Exception | None = None
+        """What the ordinary path answers to the request that it gets next."""
         self._held = bytearray()
         self._is_last = False
         """The server stops: the connection ends with the body that is leaving."""
@@ -213,12 +216,20 @@ class LaneProtocol(GuardedHttpProtocol):
         if head is not None:
             self._send(head, b"")
             self._end()
-        elif isinstance(error, ShoalError) and nothing_changed(error):
+        elif isinstance(error, Exception):
+            if not (isinstance(error, ShoalError) and nothing_changed(error)):
+                # Whether it happened nobody knows. Done again, it would go over what others wrote since.
+                self._failed = error
             super().data_received(as_it_came())
         else:
-            # Whether it happened nobody knows. The ordinary path would do it again, over what others wrote since.
             self.transport.abort()
         return head is not None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._failed is not None:
+            self.scope[FAILED_KEY] = self._failed  # type: ignore[literal-required]  # ours
+            self._failed = None
 
     def _go_on(self) -> None:
         """With what came in meanwhile."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,10 +19,12 @@ from shoal_client.bucket import BucketClient
 from shoal_client.client import ShoalClient
 from shoal_client.local_reads import body_of, exchange
 from shoal_core.descriptors import CHUNKS_MAX, LENGTH, FilesReply, FilesRequest, descriptor_socket_of, framed
-from shoal_core.errors import DataCorrupt, ObjectNotFound, PermissionDenied
+from shoal_core.errors import DataCorrupt, ObjectNotFound, OwnerUnreachable, PermissionDenied
 from shoal_core.objects import BucketProperties, BucketReference
-from shoal_target.descriptor_socket import check_peer
+from shoal_target import descriptor_socket
+from shoal_target.descriptor_socket import DescriptorSocket, check_peer
 from support.node import Nodes
+from support.waiting import eventually
 
 MIB = 1 << 20
 CONTENT = os.urandom(5 * MIB + 777)
@@ -146,6 +149,30 @@ def test_socket_is_of_its_user_alone(path: Path) -> None:
 def test_bad_request_gets_a_clear_error(path: Path, request_bytes: bytes, error: str) -> None:
     reply = answer_to(path, request_bytes)
     assert (reply.error, bool(reply.message)) == (error, True)
+
+
+def test_a_target_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_reads, "EXCHANGE_SECONDS_MAX", 0.1)
+    with tempfile.TemporaryDirectory(prefix="shoal-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/silent.sock")
+        listener.listen()
+        with pytest.raises(OwnerUnreachable, match="does not answer"):
+            exchange(Path(folder) / "silent.sock", FilesRequest(1, b"x" * 16, "a"), [])
+
+
+async def test_a_program_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptor_socket, "EXCHANGE_SECONDS_MAX", 0.1)
+    unused: Any = None
+    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
+        served = DescriptorSocket(Path(folder) / "t.sock", unused, unused, ready=unused)
+        serving = asyncio.create_task(served.serve())
+        await eventually((Path(folder) / "t.sock").exists)
+        reader, writer = await asyncio.open_unix_connection(f"{folder}/t.sock")
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 def test_random_requests_never_harm_the_target(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -196,3 +197,20 @@ async def test_without_a_connection_a_commit_is_refused_at_once(socket_folder: P
     async with grpc.aio.insecure_channel(f"unix:{socket_folder}/nobody.sock") as channel:
         with pytest.raises(OwnerUnreachable):
             await CommitStream(channel, target="t1").commit(commit_of("a"))
+
+
+async def test_a_target_that_accepts_and_says_nothing_is_not_waited_for_long(
+    socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_stream, "CONNECT_SECONDS_MAX", 0.1)
+    path = socket_folder / "t.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+            stream = CommitStream(channel, target="t1")
+            stream.start()
+            await stream.wait_first_connection()
+            with pytest.raises(OwnerUnreachable):
+                stream.require_connected()
+            await stream.close()
