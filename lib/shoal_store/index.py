@@ -400,15 +400,6 @@ class Index:
             ledger = self.ledger(transaction)
             return Snapshot(transaction.id(), counts, ledger.sums if ledger is not None else {})
 
-    def flush(self) -> None:
-        """To the disk, of an index that was opened with `sync` off. Raises OutOfSpace and Unavailable."""
-        try:
-            self._environment.sync(True)
-        except lmdb.Error as error:
-            raise Unavailable(
-                f"the index of {self.path} cannot be synced: {error}; look at the disk"
-            ) from error
-
     def close(self) -> None:
         """Again for one that is closed."""
         self._environment.close()

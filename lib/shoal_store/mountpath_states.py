@@ -163,6 +163,6 @@ def write_kept(file: Path | None, kept: Mapping[str, KeptState]) -> None:
     with temporary.open("wb") as new:
         new.write(msgspec.json.encode(kept))
         new.flush()
-        sync_data(new.fileno(), "mountpath states")
+        sync_data(new.fileno(), "states data")
     temporary.replace(file)
-    sync_directory(file.parent, "mountpath states")
+    sync_directory(file.parent, "states name")

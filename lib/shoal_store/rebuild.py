@@ -29,7 +29,7 @@ from shoal_store.durability import sync_data, sync_directory
 from shoal_store.evidence import Candidate, Doubt, FileEvidence, Place, moved, same_content, shown
 from shoal_store.fsck import IndexCheck, Progress, Report
 from shoal_store.index import FOLDER, MAP_BYTES, TABLES, Index, held
-from shoal_store.index_copies import IndexCopy, copies_of, copy_folders
+from shoal_store.index_copies import DATA, IndexCopy, copies_of, copy_folders
 from shoal_store.keys import BUCKET_ID_BYTES
 from shoal_store.manifest import has_manifest, manifest_path
 from shoal_store.record import Record, decode_record, encode_record
@@ -86,7 +86,6 @@ def rebuild_index(
         (folder / NEW_FOLDER).mkdir()
         with closing(Index(mountpath_id, folder, writable=True, sync=False, folder=NEW_FOLDER)) as index:
             Rebuild(folders, index, source, report, target=target).run()
-            index.flush()
         with closing(Index(mountpath_id, folder, writable=False, folder=NEW_FOLDER)) as index:
             if not IndexCheck(index, folders, report.verified, set(), progress).run():
                 raise DataCorrupt("the rebuilt index does not verify: nothing was changed")
@@ -403,13 +402,15 @@ def put_in_place(folder: Path, report: RebuildReport) -> Path:
     with (aside / LIST_FILE).open("xb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(asdict(report)), indent=1))
         file.flush()
-        sync_data(file.fileno(), "index rebuild")
-    sync_directory(folder / NEW_FOLDER, "index rebuild")
+        sync_data(file.fileno(), "rebuild list")
+    with (folder / NEW_FOLDER / DATA).open("rb") as data:
+        sync_data(data.fileno(), "rebuilt data")
+    sync_directory(folder / NEW_FOLDER, "rebuilt files")
     exchange(folder / NEW_FOLDER, folder / FOLDER)
-    sync_directory(folder, "index rebuild")
     os.rename(folder / NEW_FOLDER, aside / FOLDER)
-    for changed in (folder, aside, aside.parent):
-        sync_directory(changed, "index rebuild")
+    sync_directory(folder, "rebuilt index")
+    sync_directory(aside, "rebuild aside")
+    sync_directory(aside.parent, "rebuild asides")
     return aside
 
 

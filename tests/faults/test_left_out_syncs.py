@@ -10,6 +10,7 @@ import pytest
 
 from support.fault_runs import memory_folder
 from support.power_loss import TESTS, record
+from support.power_workload import Kinds
 
 pytestmark = pytest.mark.slow
 
@@ -23,14 +24,18 @@ LABELS = (
     "chunk data", "chunk name", "manifest data", "manifest name",
     "copy data", "copy description", "copy files", "copies", "copy name",
 )  # fmt: skip
-"""Every sync of the engine, as `durability` names them."""
-ELSEWHERE = {"mountpath states", "index rebuild"}
-"""In the target's state folder, or while nothing is served: this workload has none."""
+"""Every sync of the engine while it serves, as `durability` names them."""
+OF_A_REBUILD = (
+    "states data", "states name",
+    "rebuild list", "rebuilt data", "rebuilt files", "rebuilt index", "rebuild aside", "rebuild asides",
+)  # fmt: skip
+"""Of `shoal mountpath disable` and of a rebuild of an index."""
+EVERY = {**dict.fromkeys((*LABELS, "lmdb"), "core"), **dict.fromkeys(OF_A_REBUILD, "rebuild")}
 
 
-@pytest.mark.parametrize("label", [*LABELS, "lmdb"])
-def test_a_sync_that_is_left_out_loses_something(label: str, tmp_path: Path) -> None:
-    states = record(tmp_path, label, seed=SEED).states(random.Random(SEED), DRAWS)
+@pytest.mark.parametrize(("label", "kinds"), EVERY.items())
+def test_a_sync_that_is_left_out_loses_something(label: str, kinds: Kinds, tmp_path: Path) -> None:
+    states = record(tmp_path, label, seed=SEED, kinds=kinds).states(random.Random(SEED), DRAWS)
     with memory_folder() as memory:
         assert any(state.loss(memory) for state in states), (
             f"no state of seed {SEED} misses the sync of {label!r}"
@@ -45,4 +50,10 @@ def test_no_sync_is_without_its_test() -> None:
         for what in re.findall(r'what="(chunk|manifest)"', source)
         for part in ("data", "name")
     }
-    assert labels == set(LABELS) | ELSEWHERE
+    assert labels == set(LABELS) | set(OF_A_REBUILD)
+
+
+def test_a_power_loss_while_an_index_is_made_anew_loses_nothing(tmp_path: Path) -> None:
+    states = record(tmp_path, seed=SEED, kinds="rebuild").states(random.Random(SEED), 2)
+    with memory_folder() as memory:
+        assert [(str(state), loss) for state in states if (loss := state.loss(memory))] == []

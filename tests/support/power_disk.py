@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from support.power_trace import Event
+from support.power_trace import Event, exchanged
 
 PAGE = 4096
 
@@ -57,7 +57,8 @@ class Change:
     path: str
     file: int | None
     other: str = ""
-    """The name that a rename takes away."""
+    """The name that a rename takes away, or changes with `path`."""
+    exchanges: bool = False
 
 
 @dataclass
@@ -89,6 +90,8 @@ class Disk:
                 for change in self.pending:
                     change.path = moved(change.path, event.other, event.path)
                 self.pending.append(Change(position, event.path, None, other=event.other))
+            case "exchange-folders":
+                self.pending.append(Change(position, event.path, None, other=event.other, exchanges=True))
             case "unlink" | "rmdir":
                 self.pending.append(Change(position, event.path, 0))
             case "write":
@@ -111,8 +114,13 @@ class Disk:
         ]
         for change in covered:
             apply(self.names, change)
+            if change.exchanges:
+                # What was made in one of them before that, and is not durable, lies in it still.
+                for earlier in self.pending:
+                    if earlier.position < change.position:
+                        earlier.path = exchanged(earlier.path, change.other, change.path)
         # What a durable rename took away cannot come back by the creation of its old name.
-        gone = {change.other for change in covered if change.other}
+        gone = {change.other for change in covered if change.other and not change.exchanges}
         self.pending = [
             change for change in self.pending if change not in covered and change.path not in gone
         ]
@@ -148,6 +156,12 @@ def moved(path: str, old: str, new: str) -> str:
 
 
 def apply(names: dict[str, int | None], change: Change) -> None:
+    if change.exchanges:
+        moves = {path: exchanged(path, change.other, change.path) for path in names}
+        now = {moves[path]: file for path, file in names.items()}
+        names.clear()
+        names.update(now)
+        return
     if change.other:
         names.pop(change.other, None)
         for path in [path for path in names if path.startswith(f"{change.other}/")]:

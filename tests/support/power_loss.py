@@ -7,6 +7,7 @@ with O_DSYNC). `support.power_disk` says what a power loss may leave of it.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -21,10 +22,12 @@ import pytest
 from shoal_core.errors import ObjectNotFound, ShoalError
 from shoal_store.fsck import verify
 from shoal_store.index_copies import copies_of
+from shoal_store.mountpath_states import MountpathState, read_kept
+from shoal_store.rebuild import ASIDE, LIST_FILE
 from support.engines import get, unstarted_engine
 from support.power_disk import Disk, Mercy, materialise
 from support.power_trace import COMMAND, Event, Trace
-from support.power_workload import Kinds, plan
+from support.power_workload import STATES, Kinds, digest_of_index, plan
 
 TESTS = Path(__file__).parents[1]
 WRITING_POINTS = 30
@@ -43,11 +46,18 @@ class Recording:
     root: str
 
     def crash_points(self, chance: random.Random) -> list[int]:
-        """Before every sync while the store is made, anywhere while objects are written, and the very end."""
-        begun = next(index for index, event in enumerate(self.events) if event.call == "mark")
-        making = [index for index, event in enumerate(self.events[:begun]) if event.call.startswith("sync")]
-        writing = chance.sample(range(begun, len(self.events)), WRITING_POINTS)
-        return [*making, *writing, len(self.events)]
+        """Before every sync while the store is made, anywhere while objects are written, and the very end. Of a rebuild,
+        anywhere in it."""
+        marks = [index for index, event in enumerate(self.events) if event.call == "mark"]
+        begun, making = marks[0], list[int]()
+        if self.kinds == "rebuild":
+            begun = next(index for index in marks if self.events[index].data.startswith(b"rebuild begins"))
+        else:
+            making = [
+                index for index, event in enumerate(self.events[:begun]) if event.call.startswith("sync")
+            ]
+        later = range(begun, len(self.events))
+        return [*making, *chance.sample(later, min(WRITING_POINTS, len(later))), len(self.events)]
 
     def states(self, chance: random.Random, draws: int = 1) -> Iterator[State]:
         """With more `draws`, after all others: again what a disk that kept some of it may have left."""
@@ -62,10 +72,11 @@ class Recording:
         """What each name may hold: the outcome of its last acknowledged step, or of one that was begun since."""
         outcomes: dict[str, list[bytes | None]] = {}
         steps = plan(self.seed, self.kinds)
-        for word, writer, number in self._marks(point):
-            if word == "copied":
+        for word, *numbers in self._marks(point):
+            if word not in ("begin", "ack"):
                 continue
-            step = steps[int(writer)][int(number)]
+            writer, number = map(int, numbers)
+            step = steps[writer][number]
             found = outcomes.setdefault(step.name, [None])
             if word == "begin":
                 found.append(step.data)
@@ -75,7 +86,11 @@ class Recording:
 
     def copied(self, point: int) -> dict[str, int]:
         """When the last copy of each mountpath's index was made that is in its place."""
-        return {which: int(made) for word, which, made in self._marks(point) if word == "copied"}
+        return {which: int(made[0]) for word, which, *made in self._marks(point) if word == "copied"}
+
+    def told(self, point: int, word: str) -> str:
+        """What the workload said last after `word`; "" for nothing yet."""
+        return "".join([what for said, what, *_ in self._marks(point) if said == word][-1:])
 
     def _marks(self, point: int) -> Iterator[list[str]]:
         marks = b"".join(event.data for event in self.events[:point] if event.call == "mark")
@@ -104,10 +119,25 @@ class State:
         root = self.recording.root
         materialise(self.disk.left(root, self.mercy, chance), root, folder)
         try:
-            lost = lost_copies(folder, self.recording.copied(self.point))
+            lost = lost_copies(folder, self.recording.copied(self.point)) or self._lost_rebuild(folder)
             return lost or asyncio.run(missing(folder, self.recording.allowed(self.point)))
-        except ShoalError as error:
-            return f"{type(error).__name__}: {error.message}"
+        except (ShoalError, OSError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    def _lost_rebuild(self, folder: Path) -> str:
+        """The new index in its place, the old one and the list of doubts aside; and which mountpaths serve."""
+        kept = read_kept(folder / STATES)
+        if disabled := self.recording.told(self.point, "disabled"):
+            if disabled not in kept or kept[disabled].state is not MountpathState.DISABLED:
+                return f"that {disabled} was disabled"
+        if rebuilt := self.recording.told(self.point, "rebuilt"):
+            if digest_of_index(folder) != rebuilt:
+                return "the rebuilt index"
+            asides = list((folder / "disks" / "mp1" / ASIDE).glob("*"))
+            if [(aside / "index" / "data.mdb").exists() for aside in asides] != [True]:
+                return "the old index"
+            json.loads((asides[0] / LIST_FILE).read_bytes() or b"{")
+        return ""
 
 
 def record(folder: Path, *left_out: str, seed: int, kinds: Kinds = "core") -> Recording:

@@ -22,7 +22,8 @@ TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 @dataclass(frozen=True)
 class Event:
-    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, unlink, rmdir, mkdir, truncate, mark.
+    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, exchange-folders, unlink, rmdir, mkdir,
+    truncate, mark.
 
     `began` is the number of events that were complete when this one began: a sync covers only those.
     """
@@ -113,7 +114,10 @@ class Trace:
                     self.events.append(Event("write", began, opened.path, file=opened.file, offset=end))
             case "rename" | "renameat" | "renameat2":
                 old, new = texts(arguments)
-                self._rename(old, new, began)
+                if "RENAME_EXCHANGE" in arguments:
+                    self._exchange(old, new, began)
+                else:
+                    self._rename(old, new, began)
             case "link" | "linkat":
                 old, new = texts(arguments)
                 self._link(old, new, began)
@@ -189,6 +193,12 @@ class Trace:
             self._files[new + path.removeprefix(old)] = self._files.pop(path)
         self.events.append(Event("rename-folder", began, new, other=old))
 
+    def _exchange(self, one: str, other: str, began: int) -> None:
+        """Of two folders."""
+        if self._counts(one):
+            self._files = {exchanged(path, one, other): file for path, file in self._files.items()}
+            self.events.append(Event("exchange-folders", began, other, other=one))
+
     def _link(self, old: str, new: str, began: int) -> None:
         """One more name, as that of a new file is one."""
         if self._counts(new):
@@ -226,6 +236,14 @@ def complete_calls(output: Path, now: object) -> Iterator[tuple[str, str, int, i
                 began = now()
             if result := RESULT.search(arguments):
                 yield call, arguments[: result.start()], int(result[1]), began, thread
+
+
+def exchanged(path: str, one: str, other: str) -> str:
+    """Where something lies once the folders `one` and `other` have changed places."""
+    for before, after in ((one, other), (other, one)):
+        if path == before or path.startswith(f"{before}/"):
+            return after + path.removeprefix(before)
+    return path
 
 
 def first_number(arguments: str) -> int:

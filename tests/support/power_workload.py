@@ -1,20 +1,22 @@
 """A workload of the engine that tells, in a file, what it has begun and what was acknowledged. Run by strace.
 
-Meanwhile indexes are copied: twice the same one, or, of all kinds, both.
+Meanwhile indexes are copied: twice the same one, or, of all kinds, both. Of kind "rebuild", an index is made anew
+afterwards, and a mountpath disabled.
 
-python power_workload.py <folder of the mountpaths> <marks> <seed> <core|all> [label of a sync to leave out | lmdb]
+python power_workload.py <folder> <marks> <seed> <core|all|rebuild> [label of a sync to leave out | lmdb]
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import lmdb
 
@@ -22,10 +24,13 @@ from shoal_core.multipart import Completion, PartChoice
 from shoal_core.objects import BucketProperties, CopyRequest, PutRequest
 from shoal_store import durability, index_copies
 from shoal_store.engine import Engine
+from shoal_store.mountpath_states import MountpathState, MountpathStates
+from shoal_store.rebuild import rebuild_index
 from shoal_store.rechunk import Step as Rechunked, rechunk
 from support.engines import BUCKET, in_pieces, put, put_in_chunks, put_in_parts, unstarted_engine
 
 WRITERS = 4
+STATES = "mountpaths.json"
 STEPS = 14
 CHUNK_BYTES = 20_000
 SIZES = {
@@ -37,7 +42,7 @@ SIZES = {
 }
 """The core of them: what has every sync at least once."""
 MORE_SIZES = {"copied chunks": SIZES["chunks"], "rechunk": SIZES["chunks"], "append": (20_000, 60_000)}
-Kinds = Literal["core", "all"]
+Kinds = Literal["core", "all", "rebuild"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Step:
 
 def plan(seed: int, kinds: Kinds) -> list[list[Step]]:
     """The steps of each writer, the same for a seed. Every name is written by one writer only."""
-    sizes = SIZES if kinds == "core" else SIZES | MORE_SIZES
+    sizes = SIZES | MORE_SIZES if kinds == "all" else SIZES
     return [steps_of(writer, random.Random(f"{seed}-{writer}"), sizes) for writer in range(WRITERS)]
 
 
@@ -75,7 +80,7 @@ def steps_of(writer: int, chance: random.Random, sizes: Mapping[str, tuple[int, 
 
 async def copy_indexes(engine: Engine, kinds: Kinds, marks: int) -> None:
     copier = engine.index_copier(bytes_per_second=1e9)
-    for mountpath in ("mp1", "mp1") if kinds == "core" else ("mp1", "mp2", "mp1", "mp2"):
+    for mountpath in ("mp1", "mp2", "mp1", "mp2") if kinds == "all" else ("mp1", "mp1"):
         copy = await copier.copy(mountpath, size=engine.indexes[mountpath].used_bytes())
         os.write(marks, f"copied {mountpath} {copy.description.made_ns}\n".encode())
 
@@ -134,16 +139,38 @@ async def put_appended(engine: Engine, name: str, data: bytes) -> None:
     await store.delete(BUCKET, source)
 
 
+def rebuild(engine: Engine, folder: Path, marks: int) -> None:
+    """The index that is made anew is whole, so that every object must be there at any moment."""
+    engine.close()
+    os.write(marks, b"rebuild begins\n")
+    MountpathStates(("mp1", "mp2"), file=folder / STATES).set("mp2", MountpathState.DISABLED, "a test")
+    os.write(marks, b"disabled mp2\n")
+    rebuild_index(engine_folders(folder), "mp1", target="t1")
+    os.write(marks, f"rebuilt {digest_of_index(folder)}\n".encode())
+
+
+def engine_folders(folder: Path) -> dict[str, Path]:
+    return {name: folder / "disks" / name for name in ("mp1", "mp2")}
+
+
+def digest_of_index(folder: Path) -> str:
+    data = (engine_folders(folder)["mp1"] / "index" / "data.mdb").read_bytes()
+    return hashlib.blake2b(data.rstrip(b"\0"), digest_size=16).hexdigest()
+
+
 def mark(descriptor: int, word: str, step: Step) -> None:
     os.write(descriptor, f"{word} {step.writer} {step.number}\n".encode())
 
 
 async def main(folder: Path, marks: Path, seed: int, kinds: Kinds) -> None:
     descriptor = os.open(marks, os.O_WRONLY | os.O_CREAT)
-    engine = unstarted_engine({name: folder / "disks" / name for name in ("mp1", "mp2")})
+    engine = unstarted_engine(engine_folders(folder))
     await engine.start()
     writing = [work(engine, steps, descriptor) for steps in plan(seed, kinds)]
     await asyncio.gather(*writing, copy_indexes(engine, kinds, descriptor))
+    if kinds == "rebuild":
+        await copy_indexes(engine, kinds, descriptor)
+        rebuild(engine, folder, descriptor)
     # As a power loss would find it.
     os._exit(0)
 
@@ -162,5 +189,5 @@ def leave_out(label: str) -> None:
 if __name__ == "__main__":
     for given in sys.argv[5:]:
         leave_out(given)
-    chosen: Kinds = "all" if sys.argv[4] == "all" else "core"
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), chosen))
+    chosen: dict[str, Kinds] = {kinds: kinds for kinds in get_args(Kinds)}
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), chosen[sys.argv[4]]))
