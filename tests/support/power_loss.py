@@ -46,8 +46,8 @@ class Recording:
     root: str
 
     def crash_points(self, chance: random.Random) -> list[int]:
-        """Before every sync while the store is made, anywhere while objects are written, and the very end. Of a rebuild,
-        anywhere in it."""
+        """Before every sync while the store is made, anywhere while objects are written, and the very end. Of a
+        rebuild, anywhere in it."""
         marks = [index for index, event in enumerate(self.events) if event.call == "mark"]
         begun, making = marks[0], list[int]()
         if self.kinds == "rebuild":
@@ -128,7 +128,8 @@ class State:
         """The new index in its place, the old one and the list of doubts aside; and which mountpaths serve."""
         kept = read_kept(folder / STATES)
         if disabled := self.recording.told(self.point, "disabled"):
-            if disabled not in kept or kept[disabled].state is not MountpathState.DISABLED:
+            found = kept.get(disabled)
+            if found is None or found.state is not MountpathState.DISABLED:
                 return f"that {disabled} was disabled"
         if rebuilt := self.recording.told(self.point, "rebuilt"):
             if digest_of_index(folder) != rebuilt:

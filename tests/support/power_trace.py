@@ -22,8 +22,8 @@ TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 @dataclass(frozen=True)
 class Event:
-    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, exchange-folders, unlink, rmdir, mkdir,
-    truncate, mark.
+    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, exchange-folders, unlink, rmdir,
+    mkdir, truncate, mark.
 
     `began` is the number of events that were complete when this one began: a sync covers only those.
     """
