@@ -9,7 +9,7 @@ import pytest
 
 from shoal_core import freshness
 from shoal_core.errors import ControlPlaneDown
-from shoal_core.freshness import PAUSE_SECONDS_MAX, Freshness
+from shoal_core.freshness import ATTEMPTS_MAX, PAUSE_SECONDS_MAX, Freshness
 from support.waiting import eventually
 
 
@@ -47,6 +47,47 @@ async def test_after_a_pause_it_holds_again_when_all_is_known_or_nothing_can_be(
     await eventually(waiting.done)
     assert waiting.result()
     assert fresh.holds()
+    keeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await keeping
+
+
+async def test_a_failure_to_catch_up_is_not_yet_the_end_of_etcd(clock: list[float]) -> None:
+    attempts = 0
+
+    async def catch_up() -> None:
+        nonlocal attempts
+        attempts += 1
+        assert not fresh.holds()
+        if attempts < ATTEMPTS_MAX:
+            raise ControlPlaneDown("the connection was lost")
+
+    fresh = Freshness(catch_up)
+    keeping = asyncio.create_task(fresh.keep())
+    await asyncio.sleep(0)
+    clock[0] += PAUSE_SECONDS_MAX
+    assert await fresh.wait()
+    assert attempts == ATTEMPTS_MAX
+    keeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await keeping
+
+
+async def test_one_that_stands_still_while_it_catches_up_does_so_again(clock: list[float]) -> None:
+    attempts = 0
+
+    async def catch_up() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            clock[0] += PAUSE_SECONDS_MAX
+
+    fresh = Freshness(catch_up)
+    keeping = asyncio.create_task(fresh.keep())
+    await asyncio.sleep(0)
+    clock[0] += PAUSE_SECONDS_MAX
+    assert await fresh.wait()
+    assert attempts == 2
     keeping.cancel()
     with suppress(asyncio.CancelledError):
         await keeping
