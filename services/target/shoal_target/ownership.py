@@ -74,7 +74,7 @@ class Ownership:
             self._advanced.notify_all()
 
     async def wait_until_fresh(self) -> None:
-        """If this process stood still, its slots may be another's by now. What is known may also not be in force yet."""
+        """If this process stood still, its slots may be another's by now. And what is known may not be in force yet."""
         await self._freshness.wait()
         if self._view.current.placement.epoch > self._epoch:
             await self.apply()
