@@ -12,7 +12,15 @@ from pathlib import Path
 from shoal_bench.load import Measured
 from shoal_bench.rows import Row, Subject
 from shoal_bench.work import Scale
-from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference, ListQuery, PutRequest
+from shoal_core.objects import (
+    Bucket,
+    BucketId,
+    BucketProperties,
+    BucketReference,
+    Detail,
+    ListQuery,
+    PutRequest,
+)
 from shoal_store.engine import Engine, open_engine, open_reader
 from shoal_store.reader import StoreReader
 
@@ -32,12 +40,12 @@ class Way:
 
     what: str
     page_names: int
-    brief: bool
+    detail: Detail
 
 
 WAYS = (
-    Way("names", page_names=10_000, brief=True),
-    Way("names with all that is known of each", page_names=1000, brief=False),
+    Way("names", page_names=10_000, detail="size"),
+    Way("names with all that is known of each", page_names=1000, detail="all"),
 )
 """As AIStore's clients ask unless they are told otherwise, and as those of S3 do."""
 
@@ -136,7 +144,7 @@ def pages(reader: StoreReader, way: Way) -> Iterator[int]:
     """The number of names of each page, to the end of the bucket."""
     after = ""
     while True:
-        query = ListQuery(start_after=after, limit=way.page_names, brief=way.brief)
+        query = ListQuery(start_after=after, limit=way.page_names, detail=way.detail)
         page = reader.page(BUCKET, query)
         yield len(page.entries)
         if not (after := page.next_after):

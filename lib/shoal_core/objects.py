@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import Literal, NewType, Protocol
 
 import msgspec
 
@@ -200,6 +200,10 @@ class RangeRequest:
         return ByteRange(self.first, last - self.first + 1)
 
 
+Detail = Literal["size", "etag", "all"]
+"""Names and sizes; the etag and when it was written too, as S3 lists them; everything."""
+
+
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """One page of names, in the order of their UTF-8 bytes."""
@@ -210,8 +214,8 @@ class ListQuery:
     """Names (and common prefixes) strictly after this one; also the continuation token's content."""
     limit: int = 1000
     """Names plus common prefixes in the page."""
-    brief: bool = False
-    """Names and sizes are wanted, and a store may leave everything else of the entries empty."""
+    detail: Detail = "all"
+    """What of the entries is wanted; a store may leave everything else of them empty."""
     target: str = ""
     """Of a whole cluster: only what this target has."""
 

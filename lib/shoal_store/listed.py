@@ -36,7 +36,26 @@ class SizeOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     size: int
 
 
+class EtagOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A record's fields up to when it was written, those between as they come."""
+
+    size: int
+    etag: str
+    checksum_type: msgspec.Raw
+    checksum_value: msgspec.Raw
+    content_type: msgspec.Raw
+    metadata: msgspec.Raw
+    chunks: msgspec.Raw
+    payload_checksum: msgspec.Raw
+    name: msgspec.Raw
+    upload: msgspec.Raw
+    version: msgspec.Raw
+    sequence: msgspec.Raw
+    modified_ns: int
+
+
 _decoder = msgspec.msgpack.Decoder(list[ListedRecord])
+_etag_decoder = msgspec.msgpack.Decoder(list[EtagOfRecord])
 _size_decoder = msgspec.msgpack.Decoder(list[SizeOfRecord])
 
 NO_VERSION = Version(b"")
@@ -68,7 +87,28 @@ def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
     ]
 
 
-def briefly_listed(rows: Sequence[Row]) -> list[ObjectInfo]:
+def listed_with_etags(rows: Sequence[Row]) -> list[ObjectInfo]:
+    """As `listed`, names, sizes, etags and times alone, in four fifths of the time."""
+    nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, _etag_decoder)
+    return [
+        ObjectInfo(
+            row[0][BUCKET_ID_BYTES:].decode(),
+            record.size,
+            no_version,
+            0,
+            record.etag,
+            None,
+            record.modified_ns,
+            "",
+            nothing,
+            "",
+            nothing,
+        )
+        for row, record in zip(rows, records, strict=True)
+    ]
+
+
+def listed_with_sizes(rows: Sequence[Row]) -> list[ObjectInfo]:
     """As `listed`, names and sizes alone, in half the time."""
     nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, _size_decoder)
     return [

@@ -16,7 +16,7 @@ from shoal_store.folding import after_prefix, common_prefix, first_wanted
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX
 from shoal_store.leaf_pages import Keys
-from shoal_store.listed import Row, briefly_listed, listed, verify
+from shoal_store.listed import Row, listed, listed_with_etags, listed_with_sizes, verify
 from shoal_store.name_walk import NameWalk
 
 
@@ -71,7 +71,7 @@ class Merge:
         self._prefix = query.prefix.encode()
         self._delimiter = query.delimiter.encode()
         self._room = query.limit
-        self._brief = query.brief
+        self._detail = query.detail
         self._elsewhere: dict[bytes, str] = {}
         """Where rows of this round lie that are not of the first walk."""
         self._entries: list[ObjectInfo] = []
@@ -99,7 +99,7 @@ class Merge:
         self._elsewhere.clear()
         for walk in self._walks[1:]:
             taken = walk.take(last)
-            if not self._brief:
+            if self._detail == "all":
                 self._elsewhere.update(dict.fromkeys([key for key, _ in taken], walk.location))
             rows += taken
         rows.sort()
@@ -123,11 +123,20 @@ class Merge:
 
     def _show_names(self, rows: Sequence[Row]) -> int:
         if rows:
-            infos = briefly_listed(rows) if self._brief else listed(rows, self._locations(rows))
+            infos = self._listed(rows)
             self._entries += infos
             self._last = infos[-1].name
             self._room -= len(rows)
         return len(rows)
+
+    def _listed(self, rows: Sequence[Row]) -> list[ObjectInfo]:
+        match self._detail:
+            case "size":
+                return listed_with_sizes(rows)
+            case "etag":
+                return listed_with_etags(rows)
+            case "all":
+                return listed(rows, self._locations(rows))
 
     def _locations(self, rows: Sequence[Row]) -> list[str]:
         location_of, here = self._elsewhere.get, self._walks[0].location

@@ -24,7 +24,7 @@ async def page_of_all(
     page first; only where that falls short (weights that differ, bad luck) for all that is missing."""
     if targets > 1:
         # Of two entries of a name the version tells which is current.
-        query = replace(query, brief=False)
+        query = replace(query, detail="all")
     part = min(query.limit, share(query.limit, targets))
     page = merged_page(await ask(replace(query, limit=part)), query)
     missing = query.limit - len(page.entries) - len(page.prefixes)

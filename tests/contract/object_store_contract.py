@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 import xxhash
@@ -145,10 +146,20 @@ class ObjectStoreContract:
     async def test_a_brief_list_has_names_and_sizes(self, store: ObjectStore) -> None:
         for name, size in (("a", 3), ("b/1", 100_000), ("long" * 250, 5)):
             await put(store, name, bytes(size))
-        entries = (await store.list(BUCKET, ListQuery(brief=True))).entries
+        entries = (await store.list(BUCKET, ListQuery(detail="size"))).entries
         assert [(info.name, info.size) for info in entries] == [("a", 3), ("b/1", 100_000), ("long" * 250, 5)]
-        folded = await store.list(BUCKET, ListQuery(delimiter="/", brief=True))
+        folded = await store.list(BUCKET, ListQuery(delimiter="/", detail="size"))
         assert ([info.name for info in folded.entries], folded.prefixes) == (["a", "long" * 250], ("b/",))
+
+    async def test_a_list_with_etags_has_the_times_too(self, store: ObjectStore) -> None:
+        for name, size in (("a", 3), ("b/1", 100_000), ("long" * 250, 5)):
+            await put(store, name, bytes(size))
+        wanted = attrgetter("name", "size", "etag", "modified_ns")
+        found = (await store.list(BUCKET, ListQuery(detail="etag"))).entries
+        assert [wanted(info) for info in found] == [
+            wanted(await store.head(BUCKET, info.name)) for info in found
+        ]
+        assert len(found) == 3
 
     @pytest.mark.parametrize("size", [5, 100_000, 3 * FRAME_BYTES])
     async def test_headers_are_kept_also_those_known_at_the_end_and_the_etag_is_the_md5_if_asked(

@@ -179,7 +179,7 @@ def list_query(message: ListMessage, flags: int, after: str) -> ListQuery:
         delimiter="/" if flags & LIST_NO_RECURSION else "",
         start_after=after,
         limit=min(message.pagesize or PAGE_NAMES_MAX, PAGE_NAMES_MAX),
-        brief=is_brief(wanted_names(props_of(message, flags)), flags),
+        detail="size" if is_brief(wanted_names(props_of(message, flags)), flags) else "all",
         target=message.target,
     )
 

@@ -72,7 +72,8 @@ class ListOperations:
         limit = request.number("max-keys", default=KEYS_MAX, largest=KEYS_MAX)
         if limit == 0:
             return ListPage((), (), ""), 0
-        query = ListQuery(request.parameter("prefix"), request.parameter("delimiter"), after, limit)
+        prefix, delimiter = request.parameter("prefix"), request.parameter("delimiter")
+        query = ListQuery(prefix, delimiter, after, limit, detail="etag")
         return await self._parts.objects.list(bucket, query), limit
 
 

@@ -105,15 +105,15 @@ async def test_a_page_of_all_is_full_however_names_are_spread(
 
 
 async def test_several_targets_tell_the_versions_of_names_even_where_a_brief_list_will_do() -> None:
-    asked: list[bool] = []
+    asked: list[str] = []
 
     async def ask(query: ListQuery) -> list[ListPage]:
-        asked.append(query.brief)
+        asked.append(query.detail)
         return [ListPage((), (), "")]
 
-    await page_of_all(ask, 1, ListQuery(brief=True))
-    await page_of_all(ask, 2, ListQuery(brief=True))
-    assert asked == [True, False]
+    await page_of_all(ask, 1, ListQuery(detail="size"))
+    await page_of_all(ask, 2, ListQuery(detail="size"))
+    assert asked == ["size", "all"]
 
 
 async def test_of_many_targets_each_is_asked_for_its_share_of_a_page() -> None:

@@ -52,7 +52,7 @@ def test_an_entry_has_what_was_asked_for(props: str, entry: PackedEntry) -> None
 def test_what_a_brief_listing_leaves_out_is_not_shown(props: str, flags: int) -> None:
     message = ListMessage(props=props, flags=flags)
     page = ListPage((INFO,), (), "")
-    if list_query(message, flags, "").brief:
+    if list_query(message, flags, "").detail == "size":
         left = ObjectInfo("a", 5, Version(b""), 0, "", None, 0, "", {})
         assert page_entries(ListPage((left,), (), ""), message, flags) == page_entries(page, message, flags)
     else:

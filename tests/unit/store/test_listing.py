@@ -83,7 +83,7 @@ QUERIES = st.builds(
     delimiter=st.sampled_from(DELIMITERS),
     start_after=st.sampled_from(["", *PIECES, *NAMES]),
     limit=st.integers(1, 100),
-    brief=st.booleans(),
+    detail=st.sampled_from(["size", "etag", "all"]),
 )
 
 
