@@ -58,13 +58,18 @@ class Gathering:
         self._bytes = memory.take(request.size)
         self._view = memoryview(self._bytes)[: request.size]
         self._filled = 0
-        self._awaits = False
+        self._awaited = 1
+        """Bytes, before the kernel tells the event loop of any."""
         self._timer = asyncio.get_running_loop().call_later(SECONDS_MAX, on_slow)
         self.request = request
 
     @property
     def is_whole(self) -> bool:
         return self._filled == self.request.size
+
+    @property
+    def left(self) -> int:
+        return self.request.size - self._filled
 
     def add(self, data: bytes) -> bytes:
         """What the event loop has read; returns what does not belong to this body."""
@@ -85,16 +90,13 @@ class Gathering:
 
     def _receive(self) -> None:
         """What the kernel has, and the event loop has not read yet."""
-        if len(self._view) - self._filled < AWAITED_BYTES_MIN:
-            return
-        try:
-            self._filled += self._connection.recv_into(self._view[self._filled :])
-        except OSError:
-            """There is nothing yet, or the connection is gone, of which the event loop will hear."""
-        left = len(self._view) - self._filled
-        if left >= AWAITED_BYTES_MIN and not self._awaits:
-            self._awaits = True
-            self._await_bytes(left)
+        if self.left >= AWAITED_BYTES_MIN:
+            try:
+                self._filled += self._connection.recv_into(self._view[self._filled :])
+            except OSError:
+                """There is nothing yet, or the connection is gone, of which the event loop will hear."""
+        # Every time: the kernel also tells of less, when its buffer is full, and must not wait for more than there is.
+        self._await_bytes(self.left if self.left >= AWAITED_BYTES_MIN else 1)
 
     def as_it_came(self) -> bytes:
         """For the ordinary path."""
@@ -108,11 +110,12 @@ class Gathering:
 
     def _stop_waiting(self) -> None:
         self._timer.cancel()
-        if self._awaits:
-            self._awaits = False
-            self._await_bytes(1)
+        self._await_bytes(1)
 
     def _await_bytes(self, count: int) -> None:
+        if count == self._awaited:
+            return
+        self._awaited = count
         try:
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
         except OSError:
