@@ -47,7 +47,7 @@ WAYS = (
     Way("names", page_names=10_000, detail="size"),
     Way("names with all that is known of each", page_names=1000, detail="all"),
 )
-"""As AIStore's clients ask unless they are told otherwise, and as those of S3 do."""
+"""As AIStore's clients ask unless they are told otherwise, and in pages of S3's size the most that can be asked."""
 
 
 class Unfenced:

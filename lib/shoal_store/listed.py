@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 import xxhash
@@ -31,9 +31,11 @@ class ListedRecord(Record, array_like=True, frozen=True, gc=False):
 
 
 class SizeOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A record's first field; the others are passed over."""
+    """A record's first field; the others are passed over, and nothing is said of them."""
 
     size: int
+    etag: ClassVar[str] = ""
+    modified_ns: ClassVar[int] = 0
 
 
 class EtagOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -55,13 +57,14 @@ class EtagOfRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _decoder = msgspec.msgpack.Decoder(list[ListedRecord])
-_etag_decoder = msgspec.msgpack.Decoder(list[EtagOfRecord])
-_size_decoder = msgspec.msgpack.Decoder(list[SizeOfRecord])
+ETAGS = msgspec.msgpack.Decoder(list[EtagOfRecord])
+SIZES = msgspec.msgpack.Decoder(list[SizeOfRecord])
 
 NO_VERSION = Version(b"")
 NO_PAIRS: Mapping[str, str] = {}
 
 Decoded = TypeVar("Decoded")
+Part = TypeVar("Part", SizeOfRecord, EtagOfRecord)
 
 
 def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
@@ -87,9 +90,9 @@ def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
     ]
 
 
-def listed_with_etags(rows: Sequence[Row]) -> list[ObjectInfo]:
-    """As `listed`, names, sizes, etags and times alone, in four fifths of the time."""
-    nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, _etag_decoder)
+def partly_listed(rows: Sequence[Row], decoder: msgspec.msgpack.Decoder[list[Part]]) -> list[ObjectInfo]:
+    """As `listed`, names and what the decoder takes alone: SIZES in half the time, ETAGS in four fifths."""
+    nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, decoder)
     return [
         ObjectInfo(
             row[0][BUCKET_ID_BYTES:].decode(),
@@ -99,27 +102,6 @@ def listed_with_etags(rows: Sequence[Row]) -> list[ObjectInfo]:
             record.etag,
             None,
             record.modified_ns,
-            "",
-            nothing,
-            "",
-            nothing,
-        )
-        for row, record in zip(rows, records, strict=True)
-    ]
-
-
-def listed_with_sizes(rows: Sequence[Row]) -> list[ObjectInfo]:
-    """As `listed`, names and sizes alone, in half the time."""
-    nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, _size_decoder)
-    return [
-        ObjectInfo(
-            row[0][BUCKET_ID_BYTES:].decode(),
-            record.size,
-            no_version,
-            0,
-            "",
-            None,
-            0,
             "",
             nothing,
             "",

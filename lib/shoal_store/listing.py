@@ -16,7 +16,7 @@ from shoal_store.folding import after_prefix, common_prefix, first_wanted
 from shoal_store.index import Index
 from shoal_store.keys import BUCKET_ID_BYTES, NAME_BYTES_MAX
 from shoal_store.leaf_pages import Keys
-from shoal_store.listed import Row, listed, listed_with_etags, listed_with_sizes, verify
+from shoal_store.listed import ETAGS, SIZES, Row, listed, partly_listed, verify
 from shoal_store.name_walk import NameWalk
 
 
@@ -132,9 +132,9 @@ class Merge:
     def _listed(self, rows: Sequence[Row]) -> list[ObjectInfo]:
         match self._detail:
             case "size":
-                return listed_with_sizes(rows)
+                return partly_listed(rows, SIZES)
             case "etag":
-                return listed_with_etags(rows)
+                return partly_listed(rows, ETAGS)
             case "all":
                 return listed(rows, self._locations(rows))
 

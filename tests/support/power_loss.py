@@ -27,11 +27,10 @@ from shoal_store.rebuild import ASIDE, LIST_FILE
 from support.engines import get, unstarted_engine
 from support.power_disk import Disk, Mercy, materialise
 from support.power_trace import COMMAND, Event, Trace
-from support.power_workload import STATES, Kinds, digest_of_index, plan
+from support.power_workload import STATES, Kinds, digest_of_index, engine_folders, plan
 
 TESTS = Path(__file__).parents[1]
 WRITING_POINTS = 30
-MOUNTPATHS = ("mp1", "mp2")
 RECORD_SECONDS_MAX = 280
 ORPHANS = frozenset({"orphan-chunk", "orphan-manifest", "orphan-payload"})
 
@@ -134,7 +133,7 @@ class State:
         if rebuilt := self.recording.told(self.point, "rebuilt"):
             if digest_of_index(folder) != rebuilt:
                 return "the rebuilt index"
-            asides = list((folder / "disks" / "mp1" / ASIDE).glob("*"))
+            asides = list((engine_folders(folder)["mp1"] / ASIDE).glob("*"))
             if [(aside / "index" / "data.mdb").exists() for aside in asides] != [True]:
                 return "the old index"
             json.loads((asides[0] / LIST_FILE).read_bytes() or b"{")
@@ -166,7 +165,7 @@ def record(folder: Path, *left_out: str, seed: int, kinds: Kinds = "core") -> Re
 
 def lost_copies(folder: Path, copied: dict[str, int]) -> str:
     """There is always one that is no older than the last one that was in its place."""
-    paths = [folder / "disks" / name for name in MOUNTPATHS]
+    paths = list(engine_folders(folder).values())
     for mountpath, made_ns in copied.items():
         made = [copy.description.made_ns for copy in copies_of(mountpath, paths) if copy.is_whole()]
         if max(made, default=0) < made_ns:
@@ -175,7 +174,7 @@ def lost_copies(folder: Path, copied: dict[str, int]) -> str:
 
 
 async def missing(folder: Path, expected: dict[str, list[bytes | None]]) -> str:
-    folders = {name: folder / "disks" / name for name in MOUNTPATHS}
+    folders = engine_folders(folder)
     engine = unstarted_engine(folders)
     try:
         if len(engine.mountpaths.available()) < len(folders):

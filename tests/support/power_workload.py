@@ -143,9 +143,10 @@ def rebuild(engine: Engine, folder: Path, marks: int) -> None:
     """The index that is made anew is whole, so that every object must be there at any moment."""
     engine.close()
     os.write(marks, b"rebuild begins\n")
-    MountpathStates(("mp1", "mp2"), file=folder / STATES).set("mp2", MountpathState.DISABLED, "a test")
+    folders = engine_folders(folder)
+    MountpathStates(folders, file=folder / STATES).set("mp2", MountpathState.DISABLED, "a test")
     os.write(marks, b"disabled mp2\n")
-    rebuild_index(engine_folders(folder), "mp1", target="t1")
+    rebuild_index(folders, "mp1", target="t1")
     os.write(marks, f"rebuilt {digest_of_index(folder)}\n".encode())
 
 

@@ -65,7 +65,7 @@ class Gathering:
 
     @property
     def is_whole(self) -> bool:
-        return self._filled == self.request.size
+        return not self.left
 
     @property
     def left(self) -> int:
@@ -73,19 +73,14 @@ class Gathering:
 
     def add(self, data: bytes) -> bytes:
         """What the event loop has read; returns what does not belong to this body."""
-        view, end = self._view, self._filled + len(data)
-        if end > len(view):
-            data, beyond = data[: len(view) - self._filled], data[len(view) - self._filled :]
-            end = len(view)
-        else:
-            beyond = b""
-        view[self._filled : end] = data
-        self._filled = end
+        came, beyond = data[: self.left], data[self.left :]
+        self._view[self._filled : self._filled + len(came)] = came
+        self._filled += len(came)
         if not self.is_whole:
             self._receive()
         if self.is_whole:
             self._stop_waiting()
-            self.request.body = view
+            self.request.body = self._view
         return beyond
 
     def _receive(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 
 from shoal_core import freshness
 from shoal_core.errors import ControlPlaneDown
 from shoal_core.freshness import ATTEMPTS_MAX, PAUSE_SECONDS_MAX, Freshness
+from shoal_core.node import background
 from support.waiting import eventually
 
 
@@ -34,22 +34,19 @@ async def test_after_a_pause_it_holds_again_when_all_is_known_or_nothing_can_be(
             raise ControlPlaneDown("etcd is away")
 
     fresh = Freshness(catch_up)
-    keeping = asyncio.create_task(fresh.keep())
-    await asyncio.sleep(0)
-    assert fresh.holds()
-    assert not await fresh.wait()
-    clock[0] += PAUSE_SECONDS_MAX
-    assert not fresh.holds()
-    waiting = asyncio.create_task(fresh.wait())
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    answers.set()
-    await eventually(waiting.done)
-    assert waiting.result()
-    assert fresh.holds()
-    keeping.cancel()
-    with suppress(asyncio.CancelledError):
-        await keeping
+    async with background(fresh.keep()):
+        await asyncio.sleep(0)
+        assert fresh.holds()
+        assert not await fresh.wait()
+        clock[0] += PAUSE_SECONDS_MAX
+        assert not fresh.holds()
+        waiting = asyncio.create_task(fresh.wait())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        answers.set()
+        await eventually(waiting.done)
+        assert waiting.result()
+        assert fresh.holds()
 
 
 async def test_a_failure_to_catch_up_is_not_yet_the_end_of_etcd(clock: list[float]) -> None:
@@ -63,14 +60,11 @@ async def test_a_failure_to_catch_up_is_not_yet_the_end_of_etcd(clock: list[floa
             raise ControlPlaneDown("the connection was lost")
 
     fresh = Freshness(catch_up)
-    keeping = asyncio.create_task(fresh.keep())
-    await asyncio.sleep(0)
-    clock[0] += PAUSE_SECONDS_MAX
-    assert await fresh.wait()
-    assert attempts == ATTEMPTS_MAX
-    keeping.cancel()
-    with suppress(asyncio.CancelledError):
-        await keeping
+    async with background(fresh.keep()):
+        await asyncio.sleep(0)
+        clock[0] += PAUSE_SECONDS_MAX
+        assert await fresh.wait()
+        assert attempts == ATTEMPTS_MAX
 
 
 async def test_one_that_stands_still_while_it_catches_up_does_so_again(clock: list[float]) -> None:
@@ -83,11 +77,8 @@ async def test_one_that_stands_still_while_it_catches_up_does_so_again(clock: li
             clock[0] += PAUSE_SECONDS_MAX
 
     fresh = Freshness(catch_up)
-    keeping = asyncio.create_task(fresh.keep())
-    await asyncio.sleep(0)
-    clock[0] += PAUSE_SECONDS_MAX
-    assert await fresh.wait()
-    assert attempts == 2
-    keeping.cancel()
-    with suppress(asyncio.CancelledError):
-        await keeping
+    async with background(fresh.keep()):
+        await asyncio.sleep(0)
+        clock[0] += PAUSE_SECONDS_MAX
+        assert await fresh.wait()
+        assert attempts == 2
