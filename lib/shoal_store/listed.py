@@ -91,7 +91,7 @@ def listed(rows: Sequence[Row], locations: Sequence[str]) -> list[ObjectInfo]:
 
 
 def partly_listed(rows: Sequence[Row], decoder: msgspec.msgpack.Decoder[list[Part]]) -> list[ObjectInfo]:
-    """As `listed`, names and what the decoder takes alone: SIZES in half the time, ETAGS in four fifths."""
+    """As `listed`, names and what the decoder takes alone: SIZES in half the time, ETAGS in nine tenths."""
     nothing, no_version, records = NO_PAIRS, NO_VERSION, decoded(rows, decoder)
     return [
         ObjectInfo(
