@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from shoal_archive.packing import Bytes
 from shoal_gateway.exchange import client_gone_in_answer
 
 Clear: TypeAlias = Callable[[], Awaitable[None]]
@@ -28,7 +29,7 @@ class PieceSending:
     def __init__(
         self,
         connection: socket.socket,
-        pieces: Sequence[bytes],
+        pieces: Sequence[Bytes],
         *,
         is_clear: Callable[[], bool],
         clear: Clear,
@@ -97,10 +98,10 @@ class PieceSending:
                 writable.set_result(None)
 
 
-def in_chunks(pieces: Sequence[bytes]) -> list[list[bytes]]:
+def in_chunks(pieces: Sequence[Bytes]) -> list[list[Bytes]]:
     """As HTTP frames them; each is given to the kernel at once."""
-    found: list[list[bytes]] = []
-    chunk: list[bytes] = []
+    found: list[list[Bytes]] = []
+    chunk: list[Bytes] = []
     size = 0
     for piece in pieces:
         chunk.append(piece)
@@ -111,13 +112,13 @@ def in_chunks(pieces: Sequence[bytes]) -> list[list[bytes]]:
     return [*found, framed(chunk, size)] if size else found
 
 
-def framed(chunk: list[bytes], size: int) -> list[bytes]:
+def framed(chunk: list[Bytes], size: int) -> list[Bytes]:
     if len(chunk) > RUN_PIECES_MAX:
         chunk = [b"".join(chunk)]
     return [b"%x\r\n" % size, *chunk, b"\r\n"]
 
 
-def after(run: list[bytes], sent: int) -> list[bytes]:
+def after(run: list[Bytes], sent: int) -> list[Bytes]:
     """What of these is left when so many bytes have gone."""
     for number, piece in enumerate(run):
         if sent < len(piece):

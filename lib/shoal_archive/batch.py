@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from shoal_archive.archives import Archives, exact
+from shoal_archive.packing import Bytes
 from shoal_core.errors import InvalidArgument, RangeNotSatisfiable, ShoalError
 from shoal_core.objects import Bucket, ObjectStore, RangeRequest
 
@@ -65,7 +66,7 @@ class Entry(msgspec.Struct):
     """What became of an item: `data`, or `body` for large ones, or `error`."""
 
     size: int
-    data: bytes = b""
+    data: Bytes = b""
     body: Body | None = None
     error: ShoalError | None = None
 

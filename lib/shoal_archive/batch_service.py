@@ -92,7 +92,8 @@ async def parts_of(entry: Entry) -> AsyncIterator[batch_pb2.BatchEntry]:
     if entry.error is not None:
         yield batch_pb2.BatchEntry(error=to_status(entry.error))
     elif entry.body is None:
-        yield batch_pb2.BatchEntry(size=entry.size, data=entry.data, crc32c=crc32c(entry.data))
+        data = bytes(entry.data)
+        yield batch_pb2.BatchEntry(size=entry.size, data=data, crc32c=crc32c(data))
     else:
         left = entry.size
         async for data in entry.chunks("an item of the batch"):

@@ -17,7 +17,7 @@ from shoal_store.chunkfile import ChunkReader, chunk_path
 from shoal_store.index import Index, Table
 from shoal_store.keys import BUCKET_ID_BYTES, key_of
 from shoal_store.ledger import SUMMED, seal_of
-from shoal_store.manifest import decode_manifest, has_manifest, manifest_path
+from shoal_store.manifest import has_manifest, manifest_path, read_manifest
 from shoal_store.mountpaths import MountpathFolder, Mountpaths
 from shoal_store.record import ChunkPlace, Record, decode_record
 from shoal_store.uploads import UPLOAD_KEY_BYTES, Part, decode_part, decode_upload, is_part, number_of
@@ -170,7 +170,7 @@ class IndexChecks:
         first = owner.chunks[0]
         path = manifest_path(chunk_path(self._folders[first.mountpath], first.file_id))
         try:
-            found = decode_manifest(path.read_bytes())[1]
+            found = read_manifest(path)[1]
         except (OSError, DataCorrupt) as error:
             return str(error)
         return "" if found.chunks == owner.chunks else "it names other chunks than the record"

@@ -73,7 +73,7 @@ class ChunkWriter:
         write_all(self._file, memoryview(encode_footer(footer)))
         put_in_place(self._file, self._temporary, self.path, what="chunk", synced=synced)
         self._file = None
-        return ChunkPlace(self.mountpath_id, self.file_id, self.length, footer.blocks_checksum)
+        return ChunkPlace(self.mountpath_id, self.file_id, self.length, footer.blocks_checksum, synced)
 
     def abort(self) -> None:
         abandon(self._file, self._temporary, self.path)

@@ -26,30 +26,18 @@ NO_LINKS = frozenset({errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV})
 """The file has as many names as it can, or the filesystem knows no links."""
 
 
-LINKED_BYTES_MIN = 256 << 10
-
-
 class CannotLink(Exception):
     """The bytes have to be copied."""
 
 
 def link_chunks(
-    mountpaths: Mountpaths,
-    in_flight: WritesInFlight,
-    chunks: Sequence[ChunkPlace],
-    files: list[Path],
-    *,
-    synced: bool,
+    mountpaths: Mountpaths, in_flight: WritesInFlight, chunks: Sequence[ChunkPlace], files: list[Path]
 ) -> tuple[ChunkPlace, ...]:
-    """The chunks under names of their own, which are added to `files`, also before it raises. Blocks. The name of the
-    first is safe only with that of the manifest, which comes beside it.
+    """The chunks under names of their own, which are added to `files`, also before it raises. Blocks.
 
     Raises FileNotFoundError when the source was replaced meanwhile; CannotLink, OutOfSpace, Unavailable.
     """
-    places = tuple(link_on(mountpaths, in_flight, chunk, files) for chunk in chunks)
-    if synced:
-        sync_links(files)
-    return places
+    return tuple(link_on(mountpaths, in_flight, chunk, files) for chunk in chunks)
 
 
 def link_on(
@@ -76,24 +64,29 @@ def link_chunk(folder: Path, chunk: ChunkPlace, path: Path) -> None:
         raise storage_error(error, f"cannot link {path}") from error
 
 
-def sync_links(files: Sequence[Path]) -> None:
-    """The bytes too: the source's bucket may leave them to the operating system."""
-    for path in files:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise storage_error(error, f"cannot open {path}") from error
-        try:
-            sync_data(descriptor, "chunk data")
-        finally:
-            close_read(descriptor)
-    for folder in {path.parent for path in files} - {files[0].parent}:
+def sync_bytes(files: Sequence[Path], chunks: Sequence[ChunkPlace]) -> tuple[ChunkPlace, ...]:
+    """Of those links whose source's bucket left that to the operating system. The chunks, as they are then."""
+    for path, chunk in zip(files, chunks, strict=True):
+        if not chunk.synced:
+            sync_link(path)
+    return tuple(msgspec.structs.replace(chunk, synced=True) for chunk in chunks)
+
+
+def sync_link(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise storage_error(error, f"cannot open {path}") from error
+    try:
+        sync_data(descriptor, "chunk data")
+    finally:
+        close_read(descriptor)
+
+
+def sync_names(files: Sequence[Path]) -> None:
+    """And those of what was made beside them before."""
+    for folder in {path.parent for path in files}:
         sync_directory(folder, "chunk name")
-
-
-def takes_less_as_bytes(record: Record) -> bool:
-    """A small file of its own takes a sync less than a link and its manifest. What came in parts keeps them."""
-    return record.size <= LINKED_BYTES_MIN and not record.parts and not record.is_chunked
 
 
 def unplaced(record: Record, description: Description | None) -> Record:

@@ -19,7 +19,7 @@ from shoal_core.objects import BucketId
 from shoal_store.chunkfile import Footer, chunk_path, read_footer
 from shoal_store.fsck import stored_files
 from shoal_store.keys import BUCKET_ID_BYTES, encode_name, is_hashed, key_of
-from shoal_store.manifest import decode_manifest
+from shoal_store.manifest import read_manifest
 from shoal_store.mountpaths import MountpathFolder, Mountpaths
 from shoal_store.record import ChunkPlace, Record
 
@@ -95,7 +95,7 @@ class FileEvidence:
 
     def _look_at_manifest(self, mountpath: str, path: Path) -> None:
         try:
-            key, record = decode_manifest(path.read_bytes())
+            key, record = read_manifest(path)
             name = record.name.encode() if is_hashed(key) else key[BUCKET_ID_BYTES:]
         except (OSError, DataCorrupt) as error:
             self._doubt("unreadable", f"{mountpath}/{path.name}", str(error))
@@ -113,7 +113,7 @@ class FileEvidence:
         self._by_manifest |= places
         births = [f.birth.written_ns for f in footers if f is not None and not record.linked and not f.upload]
         told = 0 if record.version else record.modified_ns
-        written_ns = max([told, *births]) or path.stat().st_mtime_ns
+        written_ns = max([told, *births]) or path.lstat().st_mtime_ns
         self._add(Candidate(key, record, written_ns, "manifest-only"))
 
     def _look_at_chunk(self, mountpath: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -71,7 +72,7 @@ def verify(mountpaths: Mapping[str, Path], *, progress: Progress | None = None) 
             # What the rest of the index would have named is not known, so nothing can be called an orphan.
             continue
         for path in found:
-            if (name, bytes.fromhex(path.stem)) not in named and path.exists():
+            if (name, bytes.fromhex(path.stem)) not in named and os.path.lexists(path):
                 kind = "orphan-manifest" if path.suffix else "orphan-chunk"
                 report.add(Finding(kind, name, path.name))
     return report

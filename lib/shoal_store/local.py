@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
 
-from shoal_core.copying import copy_bytes, put_of_copy
+from shoal_core.copying import copy_bytes
 from shoal_core.errors import DataCorrupt
 from shoal_core.objects import (
     NO_PRECONDITIONS,
@@ -19,7 +19,7 @@ from shoal_core.objects import (
 )
 from shoal_store import conditions
 from shoal_store.commit import Annotation, Commit, conditions_of
-from shoal_store.copying import CannotLink, takes_less_as_bytes, unplaced
+from shoal_store.copying import CannotLink, unplaced
 from shoal_store.hashing import Bytes
 from shoal_store.keys import encode_name
 from shoal_store.local_uploads import LocalUploads
@@ -113,9 +113,6 @@ class LocalObjectStore(LocalUploads):
             if record.inline:
                 return Written(record, payload, ())
             try:
-                if takes_less_as_bytes(found):
-                    put = put_of_copy(request, found.info(request.source_name, ""))
-                    return self._writer.write_whole(bucket, put, self.reader.small_body(found))
                 return self._writer.link(bucket, request.name, record)
             except FileNotFoundError as error:
                 if not attempt:

@@ -16,7 +16,7 @@ from shoal_core.objects import Bucket
 from shoal_store.index import Index, Reading
 from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
-from shoal_store.ready import OPEN_FLAGS, chunk_ranges, is_cached
+from shoal_store.ready import OPEN_FLAGS, cached_bytes, chunk_ranges
 from shoal_store.record import ChunkPlace, Record, decode_record
 from shoal_store.slots import holds
 from shoal_store.warmth import Warmth
@@ -71,20 +71,18 @@ class Looks:
         payload = bytes(view.transaction.get(bucket.id + record.version, b"", db=view.payloads))
         return payload if record.is_payload(payload) else None
 
-    def read(self, bucket: Bucket, record: Record, start: int, length: int) -> bytes | None:
+    def read(self, bucket: Bucket, record: Record, start: int, length: int) -> bytes | bytearray | None:
         """Bytes of chunk files; None unless all are verified and in memory."""
         if bucket.properties.verify == "always":
             return None
-        ranges = chunk_ranges(record.chunks, start, length)
-        if not all(self._window.holds_range(chunk.file_id, at, end) for chunk, at, end in ranges):
-            return None
-        pieces: list[bytes] = []
+        pieces: list[bytearray] = []
         try:
-            for chunk, at, end in ranges:
-                descriptor = self._descriptor(chunk)
-                if not is_cached(descriptor, at, end):
+            for chunk, at, end in chunk_ranges(record.chunks, start, length):
+                if not self._window.holds_range(chunk.file_id, at, end):
                     return None
-                pieces.append(os.pread(descriptor, end - at, at))
+                if (piece := cached_bytes(self._descriptor(chunk), at, end)) is None:
+                    return None
+                pieces.append(piece)
         except (OSError, MountpathUnavailable):
             # Replaced meanwhile, or out of descriptors: who waits looks again, and explains.
             return None

@@ -151,21 +151,6 @@ class StoreReader:
         record, payload, _ = self.find(bucket, name, with_payload=True)
         return record, payload
 
-    def small_body(self, record: Record) -> bytes:
-        """Of an object that lies in one block of one chunk, verified. Blocks. Raises FileNotFoundError when the version
-        was replaced meanwhile, DataCorrupt and Unavailable."""
-        parts = list[OpenPart]()
-        try:
-            self._open_chunks(record, 0, record.size, parts)
-            with parts[0].watching:
-                return parts[0].reader.read(0, record.size)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise storage_error(error, "cannot read a chunk file") from error
-        finally:
-            close_parts(parts)
-
     def find(self, bucket: Bucket, name: str, *, with_payload: bool) -> tuple[Record, bytes, str]:
         """The current version's record, the bytes that the index has of it, and where. Blocks.
 

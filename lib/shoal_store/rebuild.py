@@ -348,7 +348,7 @@ class Rebuild:
             return True
         first = paths[0]
         told = isinstance(owner, Record) and has_manifest(owner) and first is not None
-        return told and first is not None and manifest_path(first).exists()
+        return told and first is not None and os.path.lexists(manifest_path(first))
 
     def _path_of(self, mountpath: str, file_id: bytes) -> Path | None:
         folder = self._folders.get(mountpath)

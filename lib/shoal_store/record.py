@@ -24,6 +24,8 @@ class ChunkPlace(msgspec.Struct, array_like=True, frozen=True):
     """Bytes of data, without the footer."""
     blocks_checksum: int
     """XXH3-64 over the footer's block checksums."""
+    synced: bool = False
+    """Its bytes were synced before it got its name, so that a link to it owes them nothing."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):

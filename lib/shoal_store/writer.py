@@ -17,11 +17,11 @@ from shoal_core.errors import SizeMismatch
 from shoal_core.objects import CHUNK_BYTES_DEFAULT, CHUNKS_MAX, Bucket, BucketProperties, PutRequest
 from shoal_store.chunkfile import BLOCK_BYTES, Birth, chunk_path
 from shoal_store.chunkwriter import ChunkWriter
-from shoal_store.copying import link_chunks
+from shoal_store.copying import link_chunks, sync_bytes, sync_names
 from shoal_store.hashing import Bytes, ContentHashes, etag_kind
 from shoal_store.in_flight import WritesInFlight
 from shoal_store.keys import encode_name, is_hashed, key_of
-from shoal_store.manifest import has_manifest, manifest_path, write_manifest
+from shoal_store.manifest import has_manifest, link_manifest, manifest_path, write_manifest
 from shoal_store.mountpaths import Mountpaths, TemporaryFolder
 from shoal_store.record import ChunkPlace, Record
 from shoal_store.threads import ThreadBeside, in_thread
@@ -148,17 +148,23 @@ class BodyWriter:
     def link(self, bucket: Bucket, name: str, record: Record) -> Written:
         """The bytes of another object's `record`, ready to be committed as `name`. Leaves nothing when it raises.
         Blocks. Raises as `link_chunks`."""
-        files = list[Path]()
+        files, synced = list[Path](), bucket.properties.durability == "fsync"
         try:
-            synced = bucket.properties.durability == "fsync"
-            places = link_chunks(self._mountpaths, self.in_flight, record.chunks, files, synced=synced)
-            record = msgspec.structs.replace(record, chunks=places, linked=True)
-            files.append(manifest_path(files[0]))
-            self.write_manifest(bucket, name, record)
+            chunks = link_chunks(self._mountpaths, self.in_flight, record.chunks, files)
+            if synced:
+                chunks = sync_bytes(files, chunks)
+            record = msgspec.structs.replace(record, chunks=chunks, linked=True)
+            manifest = manifest_path(files[0])
+            with self._mountpaths.faults.watching(chunks[0].mountpath):
+                is_told = link_manifest(manifest, *manifested(bucket, name, record))
+            if synced:
+                sync_names(files)
+            if not is_told:
+                self.write_manifest(bucket, name, record)
         except BaseException:
-            discard(files, self.in_flight)
+            discard([*map(manifest_path, files[:1]), *files], self.in_flight)
             raise
-        return Written(record, None, tuple(files), self.in_flight)
+        return Written(record, None, (*files, manifest), self.in_flight)
 
     def write_manifest(self, bucket: Bucket, name: str, record: Record) -> None:
         """For the record of an upload or a copy, before it is committed. Blocks. Raises OutOfSpace and Unavailable."""
@@ -296,16 +302,20 @@ def put_manifest(
     mountpaths: Mountpaths, temporary: TemporaryFolder, bucket: Bucket, name: str, *, record: Record
 ) -> None:
     """Blocks. Raises OutOfSpace and Unavailable."""
-    if not record.modified_ns:
-        record = msgspec.structs.replace(record, modified_ns=time.time_ns())
     first = record.chunks[0]
     path = manifest_path(chunk_path(mountpaths.path(first.mountpath), first.file_id))
     unfinished = temporary.path_of_file(first.mountpath) / f"{path.name}.{secrets.token_hex(8)}"
-    key = key_of(bucket.id, encode_name(name))
-    if is_hashed(key):
-        record = record.named(name)
+    key, record = manifested(bucket, name, record)
     with mountpaths.faults.watching(first.mountpath):
         write_manifest(path, unfinished, key, record, synced=bucket.properties.durability == "fsync")
+
+
+def manifested(bucket: Bucket, name: str, record: Record) -> tuple[bytes, Record]:
+    """Key and record, as a manifest has them."""
+    if not record.modified_ns:
+        record = msgspec.structs.replace(record, modified_ns=time.time_ns())
+    key = key_of(bucket.id, encode_name(name))
+    return key, record.named(name) if is_hashed(key) else record
 
 
 def chunk_bytes_of(properties: BucketProperties, size: int | None) -> int | None:

@@ -247,7 +247,7 @@ def one_stream(items: Sequence[Item], channel: grpc.aio.Channel, *, peer: str) -
 async def result_of(entry: Entry) -> BatchResult:
     """Large items too are read to their end: memory is that of the largest."""
     if entry.body is None:
-        return BatchResult(entry.data, entry.error)
+        return BatchResult(bytes(entry.data), entry.error)
     return BatchResult(b"".join([piece async for piece in entry.chunks("an item of the batch")]))
 
 

@@ -128,7 +128,7 @@ class Cluster:
         return files + [folder for folder in folders if not is_alive(int(folder.name.split("-")[0]))]
 
     def chunk_files(self) -> set[Path]:
-        return {file for path in self.mountpaths() for file in (path / "data").rglob("*") if file.is_file()}
+        return {file for path in self.mountpaths() for file in (path / "data").glob("??/*")}
 
     # Life and death
 
@@ -257,7 +257,7 @@ class Cluster:
 
 def is_unfinished(path: Path) -> bool:
     """Whether this is what a write left in its process's folder; a file may go while we look."""
-    return path.is_file() and path.name != "lock"
+    return (path.is_symlink() or path.is_file()) and path.name != "lock"
 
 
 def is_alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -74,11 +75,27 @@ def chunk_files(folder: Path, *, manifests: bool = False) -> list[Path]:
     return [path for path in found if (path.suffix == ".manifest") == manifests]
 
 
+def said(path: Path) -> bytes:
+    """Of a file, or of a symbolic link, as the manifest of a copy is one."""
+    return os.readlink(os.fsencode(path)) if path.is_symlink() else path.read_bytes()
+
+
+def say(path: Path, data: bytes | bytearray) -> None:
+    if not path.is_symlink():
+        path.write_bytes(data)
+        return
+    path.unlink()
+    if data:
+        # One that says nothing there cannot be.
+        os.symlink(bytes(data), path)
+
+
 def flip(path: Path, chance: random.Random, *, first: int = 0, end: int | None = None) -> str:
-    data = bytearray(path.read_bytes())
+    data = bytearray(said(path))
     place = chance.randrange(first, end or len(data))
-    data[place] ^= 1 << chance.randrange(8)
-    path.write_bytes(data)
+    # A link says text, without zeros.
+    data[place] ^= 1 << chance.randrange(4 if path.is_symlink() else 8)
+    say(path, data)
     return f"a bit of byte {place} of {path.name}, {len(data)} bytes"
 
 
@@ -98,9 +115,9 @@ def flip_of_manifest(folder: Path, _stores: Stores, chance: random.Random) -> st
 
 def truncation(folder: Path, _stores: Stores, chance: random.Random) -> str:
     path = chance.choice(chunk_files(folder) + chunk_files(folder, manifests=True))
-    length = chance.randrange(path.stat().st_size)
-    with path.open("r+b") as file:
-        file.truncate(length)
+    data = said(path)
+    length = chance.randrange(len(data))
+    say(path, data[:length])
     return f"{path.name} cut to {length}"
 
 

@@ -167,7 +167,7 @@ def stored(folder: Path) -> list[Path]:
 
 def files_below(folder: Path) -> Iterator[Path]:
     for pattern in ("mp*/data/*/*", "mp*/tmp/*/*", "mp*/tmp/*/*/*"):
-        yield from (path for path in folder.glob(pattern) if not path.is_dir())
+        yield from (path for path in folder.glob(pattern) if path.is_symlink() or not path.is_dir())
 
 
 def damage_record(engine: Engine, key: bytes, where: int = -1) -> None:

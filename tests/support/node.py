@@ -147,7 +147,7 @@ class Nodes:
         return self.channel_to(self.processes[member_id].ready["public_address"])
 
     def chunk_files(self, target: str = "t1") -> list[Path]:
-        return [path for path in (self.folder / target).glob("mp*/data/*/*") if path.is_file()]
+        return list((self.folder / target).glob("mp*/data/*/*"))
 
     def __enter__(self) -> Self:
         return self

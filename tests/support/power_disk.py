@@ -4,12 +4,14 @@ Stricter than ext4, so that luck of one file system proves nothing:
 
 * data survives when its file was synced (or written with O_DSYNC) after it was written; else each page of 4 KiB of
   each write may be there or not, on its own;
-* a name (of a new file, a folder, a rename, a removal) survives when the folder that holds it was synced afterwards;
-  else it may be there or not, on its own. Syncing a file does not sync its name; a rename is one step.
+* a name (of a new file, a folder, a rename, a removal; of a symbolic link with what it says) survives when the folder
+  that holds it was synced afterwards; else it may be there or not, on its own. Syncing a file does not sync its name; a
+  rename is one step.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,10 @@ from pathlib import Path
 from support.power_trace import Event, exchanged
 
 PAGE = 4096
+Named = int | str | None
+"""A file, what a symbolic link says, or a folder."""
+Left = dict[str, bytes | str | None]
+"""Path -> content, or as `Named`."""
 
 
 class Mercy(Enum):
@@ -51,11 +57,11 @@ class Write:
 
 @dataclass
 class Change:
-    """One change of a name: `file` is None for a folder, 0 for a removal."""
+    """One change of a name; `file` is 0 for a removal."""
 
     position: int
     path: str
-    file: int | None
+    file: Named
     other: str = ""
     """The name that a rename takes away, or changes with `path`."""
     exchanges: bool = False
@@ -65,8 +71,8 @@ class Change:
 class Disk:
     """The state after a number of events, with what is durable told from what is not."""
 
-    names: dict[str, int | None] = field(default_factory=dict)
-    """Durable ones: path -> file, None for folders."""
+    names: dict[str, Named] = field(default_factory=dict)
+    """Durable ones."""
     pending: list[Change] = field(default_factory=list)
     writes: dict[int, list[Write]] = field(default_factory=dict)
 
@@ -81,6 +87,8 @@ class Disk:
         match event.call:
             case "open":
                 self.pending.append(Change(position, event.path, event.file))
+            case "symlink":
+                self.pending.append(Change(position, event.path, event.other))
             case "mkdir":
                 self.pending.append(Change(position, event.path, None))
             case "rename":
@@ -125,15 +133,16 @@ class Disk:
             change for change in self.pending if change not in covered and change.path not in gone
         ]
 
-    def left(self, root: str, mercy: Mercy, chance: random.Random) -> dict[str, bytes | None]:
-        """Path -> content, None for folders, below `root` (which was there before), as the next start finds it."""
+    def left(self, root: str, mercy: Mercy, chance: random.Random) -> Left:
+        """Below `root` (which was there before), as the next start finds it."""
         names = dict(self.names)
         for change in self.pending:
             if chance.random() < mercy.names:
                 apply(names, change)
         there = {path: file for path, file in names.items() if all(up in names for up in parents(path, root))}
         return {
-            path: None if file is None else self._content(file, mercy, chance) for path, file in there.items()
+            path: self._content(file, mercy, chance) if isinstance(file, int) else file
+            for path, file in there.items()
         }
 
     def _content(self, file: int, mercy: Mercy, chance: random.Random) -> bytes:
@@ -155,7 +164,7 @@ def moved(path: str, old: str, new: str) -> str:
     return new + path.removeprefix(old) if path.startswith(f"{old}/") else path
 
 
-def apply(names: dict[str, int | None], change: Change) -> None:
+def apply(names: dict[str, Named], change: Change) -> None:
     if change.exchanges:
         moves = {path: exchanged(path, change.other, change.path) for path in names}
         now = {moves[path]: file for path, file in names.items()}
@@ -196,11 +205,13 @@ def parents(path: str, root: str) -> list[str]:
     return ups
 
 
-def materialise(state: dict[str, bytes | None], root: str, folder: Path) -> None:
+def materialise(state: Left, root: str, folder: Path) -> None:
     """Write the state into an empty folder that stands for `root`."""
     for path, content in sorted(state.items()):
         place = folder / path.removeprefix(root).lstrip("/")
         if content is None:
             place.mkdir(parents=True, exist_ok=True)
+        elif isinstance(content, str):
+            os.symlink(content, place)
         else:
             place.write_bytes(content)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 CALLS = (
     "openat,open,creat,close,dup,dup2,fcntl,lseek,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range,"
-    "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,linkat,ftruncate,fallocate,msync,"
+    "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,linkat,symlink,symlinkat,ftruncate,fallocate,msync,"
     "clone,clone3,fork,vfork"
 )
 COMMAND = ("strace", "-f", "-qq", "-xx", "-s", "4000000", "-e", "signal=none", "-e", f"trace={CALLS}")
@@ -22,8 +22,8 @@ TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 @dataclass(frozen=True)
 class Event:
-    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, exchange-folders, unlink, rmdir,
-    mkdir, truncate, mark.
+    """`call` is one of open, write, sync, sync-directory, rename, rename-folder, exchange-folders, symlink,
+    unlink, rmdir, mkdir, truncate, mark.
 
     `began` is the number of events that were complete when this one began: a sync covers only those.
     """
@@ -121,6 +121,10 @@ class Trace:
             case "link" | "linkat":
                 old, new = texts(arguments)
                 self._link(old, new, began)
+            case "symlink" | "symlinkat":
+                said, path = texts(arguments)
+                if self._counts(path):
+                    self.events.append(Event("symlink", began, path, other=said))
             case "unlink" | "unlinkat" | "rmdir":
                 self._unlink(call, arguments, began)
             case "mkdir" | "mkdirat":

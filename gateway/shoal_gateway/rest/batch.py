@@ -15,6 +15,7 @@ import msgspec
 from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader, BegunBatch, Item
 from shoal_archive.formats import format_of_mime
+from shoal_archive.packing import Bytes
 from shoal_core.errors import InvalidArgument
 from shoal_core.freed_memory import FreedMemory
 from shoal_core.load import Places
@@ -159,7 +160,7 @@ async def answer_in_parts(batch: Batch, begun: BegunBatch, exchange: Exchange) -
         await send_parts(batch, outcomes, archive, size, exchange)
 
 
-async def archive_of(begun: BegunBatch, packing: Packing) -> AsyncGenerator[Sequence[bytes], None]:
+async def archive_of(begun: BegunBatch, packing: Packing) -> AsyncGenerator[Sequence[Bytes], None]:
     """About PIECE_BYTES at a time, in the pieces of which they are put together."""
     with closing(packing):
         async with aclosing(begun.entries()) as groups:

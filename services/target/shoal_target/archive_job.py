@@ -11,7 +11,7 @@ from itertools import islice
 from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader, Elsewhere, Item
 from shoal_archive.formats import format_of_mime
-from shoal_archive.packing import packer_of
+from shoal_archive.packing import Bytes, packer_of
 from shoal_archive.selecting import printable
 from shoal_core.errors import ObjectNotFound, ShoalError, TooBusy, Unavailable
 from shoal_core.jobs import JobSpecification, ProgressReport
@@ -69,7 +69,7 @@ class Archiving:
         """The archive, in pieces."""
         with closing(self._packer):
             async with aclosing(self._packed()) as pieces:
-                gathered, size = list[bytes](), 0
+                gathered, size = list[Bytes](), 0
                 async for piece in pieces:
                     gathered.append(piece)
                     size += len(piece)
@@ -79,14 +79,14 @@ class Archiving:
             gathered.append(self._packer.end())
             yield await self._compressed(gathered) + (self._compressor.finish() if self._compressor else b"")
 
-    async def _compressed(self, pieces: Sequence[bytes]) -> bytes:
+    async def _compressed(self, pieces: Sequence[Bytes]) -> bytes:
         data = b"".join(pieces)
         return await asyncio.to_thread(self._compressor.compress, data) if self._compressor else data
 
-    async def _packed(self) -> AsyncGenerator[bytes, None]:
+    async def _packed(self) -> AsyncGenerator[Bytes, None]:
         if self._arguments.append:
-            async for piece in self._as_it_was():
-                yield piece
+            async for old in self._as_it_was():
+                yield old
         async for names in self._names():
             async with aclosing(self._members(names)) as pieces:
                 async for piece in pieces:
@@ -108,7 +108,7 @@ class Archiving:
             finally:
                 await body.close()
 
-    async def _members(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    async def _members(self, names: Sequence[str]) -> AsyncGenerator[Bytes, None]:
         bucket = self._selected.bucket
         items = [Item(bucket, checked_object_name(name)) for name in names]
         position = 0

@@ -14,7 +14,7 @@ from shutil import which
 import pytest
 
 from shoal_archive.formats import ArchiveFormat
-from shoal_archive.packing import packer_of
+from shoal_archive.packing import Bytes, packer_of
 
 MEMBERS = {
     "a.txt": b"one",
@@ -30,7 +30,7 @@ MEMBERS = {
 def packed(format: ArchiveFormat) -> bytes:
     """Small members whole, large ones in pieces, as batches and jobs write them."""
     packer, compressor = packer_of(format, modified_seconds=1_700_000_000)
-    written: list[bytes] = []
+    written: list[Bytes] = []
     with closing(packer):
         for name, data in MEMBERS.items():
             if len(data) <= 2000:
@@ -42,7 +42,7 @@ def packed(format: ArchiveFormat) -> bytes:
         written.append(packer.end())
     if compressor is None:
         return b"".join(written)
-    return b"".join([compressor.compress(piece) for piece in written]) + compressor.finish()
+    return b"".join([compressor.compress(bytes(piece)) for piece in written]) + compressor.finish()
 
 
 def output(*command: str, given: bytes = b"") -> bytes:

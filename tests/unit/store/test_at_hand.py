@@ -39,7 +39,9 @@ def item(name: str, member: str = "", start: int = 0, length: int = 0) -> Item:
 
 
 async def content(entry: Entry) -> bytes:
-    return entry.data if entry.body is None else b"".join([piece async for piece in entry.chunks("it")])
+    return (
+        bytes(entry.data) if entry.body is None else b"".join([piece async for piece in entry.chunks("it")])
+    )
 
 
 async def test_what_was_never_verified_is_left_with_all_that_follows_it(engine: Engine) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal_core.objects import PutRequest
+from shoal_core.objects import CopyRequest, PutRequest
 from shoal_store.checking import Finding
 from shoal_store.chunkfile import BLOCK_BYTES
 from shoal_store.engine import Engine
@@ -154,6 +154,26 @@ async def test_a_damaged_or_missing_manifest_is_found(tmp_path: Path) -> None:
     assert kinds(check(tmp_path)) == [("damaged-manifest", "a")]
     manifest.unlink()
     assert kinds(check(tmp_path)) == [("damaged-manifest", "a")]
+
+
+@pytest.mark.parametrize("said", ["U0hPQUxtZjE", "not base64!", "U0hP"])
+async def test_a_damaged_manifest_of_a_copy_is_found(tmp_path: Path, said: str) -> None:
+    async with running_engine(tmp_path) as engine:
+        await put(engine, "a", LARGE)
+        await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
+    manifest = manifest_in(tmp_path)
+    manifest.unlink()
+    manifest.symlink_to(said)
+    assert kinds(check(tmp_path)) == [("damaged-manifest", "b")]
+
+
+async def test_a_copy_that_nothing_names_leaves_orphans(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await put(engine, "a", LARGE)
+        await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
+        await engine.store.delete(BUCKET, "a")
+        overwrite_row("records", lambda _: None)(engine)
+    assert [kind for kind, _ in kinds(check(tmp_path))] == ["orphan-chunk", "orphan-manifest"]
 
 
 async def test_a_manifest_of_other_chunks_is_found(tmp_path: Path) -> None:

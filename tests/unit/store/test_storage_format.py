@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import struct
 import time
@@ -18,7 +19,7 @@ import pytest
 import xxhash
 
 from shoal_core.errors import DataCorrupt
-from shoal_core.objects import ListQuery, PutRequest
+from shoal_core.objects import CopyRequest, ListQuery, PutRequest
 from shoal_store.engine import Engine
 from support.engines import (
     BUCKET,
@@ -94,7 +95,9 @@ class DiskReader:
         assert (magic, xxhash.xxh3_64_intdigest(footer)) == (b"SHOALck1", checksum)
         return whole, msgspec.msgpack.decode(footer)
 
-    def chunk(self, mountpath: str, file_id: bytes, length: int, blocks_checksum: int) -> bytes:
+    def chunk(
+        self, mountpath: str, file_id: bytes, length: int, blocks_checksum: int, _synced: bool = False
+    ) -> bytes:
         whole, fields = self.chunk_file(mountpath, file_id)
         format, id, _upload, _position, found, block_bytes, checksums, _birth = fields
         assert (format, id, found, xxhash.xxh3_64_intdigest(checksums)) == (
@@ -111,7 +114,8 @@ class DiskReader:
     def manifest(self, record: list[Any]) -> tuple[bytes, list[Any]]:
         mountpath, file_id, *_ = record[6][0]
         name = file_id.hex()
-        whole = (self.folders[mountpath] / "data" / name[:2] / f"{name}.manifest").read_bytes()
+        path = self.folders[mountpath] / "data" / name[:2] / f"{name}.manifest"
+        whole = base64.urlsafe_b64decode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
         magic, length = struct.unpack(">8sI", whole[:12])
         assert magic == b"SHOALmf1"
         key, value = whole[12 : 12 + length], whole[12 + length :]
@@ -168,6 +172,17 @@ async def test_several_chunks_and_their_manifest_are_found_by_the_page(tmp_path:
         assert (key, manifest[6], manifest[10:12]) == (BUCKET.id + b"a", record[6], [b"", 0])
         assert 0 < manifest[12] < record[12]
         assert bool(manifest[9]) == (write is in_parts)
+
+
+async def test_the_manifest_of_a_copy_is_found_by_the_page(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await put(engine, "a", LARGE)
+        await engine.store.copy(BUCKET, CopyRequest(BUCKET, "a", "b"))
+    with reading(tmp_path) as reader:
+        record = reader.record(BUCKET.id, "b")
+        key, manifest = reader.manifest(record)
+        assert (key, manifest[6], manifest[16]) == (BUCKET.id + b"b", record[6], True)
+        assert record[6][0][4], "its bytes were synced"
 
 
 async def test_older_versions_and_delete_markers_are_found_by_the_page(tmp_path: Path) -> None:
