@@ -166,10 +166,13 @@ def moved(path: str, old: str, new: str) -> str:
 
 def apply(names: dict[str, Named], change: Change) -> None:
     if change.exchanges:
+        # A name that was never written stays away; the other one has what that name stood for.
+        unwritten = [path for path in (change.path, change.other) if path not in names]
+        names.update(dict.fromkeys(unwritten))
         moves = {path: exchanged(path, change.other, change.path) for path in names}
         now = {moves[path]: file for path, file in names.items()}
         names.clear()
-        names.update(now)
+        names.update((path, file) for path, file in now.items() if path not in unwritten)
         return
     if change.other:
         names.pop(change.other, None)
