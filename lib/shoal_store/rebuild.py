@@ -405,7 +405,6 @@ def put_in_place(folder: Path, report: RebuildReport) -> Path:
         sync_data(file.fileno(), "rebuild list")
     with (folder / NEW_FOLDER / DATA).open("rb") as data:
         sync_data(data.fileno(), "rebuilt data")
-    sync_directory(folder / NEW_FOLDER, "rebuilt files")
     exchange(folder / NEW_FOLDER, folder / FOLDER)
     os.rename(folder / NEW_FOLDER, aside / FOLDER)
     sync_directory(folder, "rebuilt index")

@@ -32,7 +32,7 @@ KIND_OF = {
     "openat": "open", "newfstatat": "stat", "fstat": "stat", "lstat": "stat", "statx": "stat", "pread64": "pread",
     "preadv2": "preadv", "pwrite64": "pwrite", "writev": "pwritev", "pwritev2": "pwritev", "statfs": "statvfs",
     "fstatfs": "statvfs", "mkdirat": "mkdir", "renameat": "rename", "renameat2": "rename", "linkat": "link",
-    "unlinkat": "unlink",
+    "unlinkat": "unlink", "symlinkat": "symlink",
 }  # fmt: skip
 HARMLESS = {"lseek", "ioctl", "flock", "fcntl", "fadvise64", "mmap", "getdents64", "faccessat", "faccessat2"}
 """Of the last two, the library makes some itself."""

@@ -27,7 +27,7 @@ LABELS = (
 """Every sync of the engine while it serves, as `durability` names them."""
 OF_A_REBUILD = (
     "states data", "states name",
-    "rebuild list", "rebuilt data", "rebuilt files", "rebuilt index", "rebuild aside", "rebuild asides",
+    "rebuild list", "rebuilt data", "rebuilt index", "rebuild aside", "rebuild asides",
 )  # fmt: skip
 """Of `shoal mountpath disable` and of a rebuild of an index."""
 EVERY = {**dict.fromkeys((*LABELS, "lmdb"), "core"), **dict.fromkeys(OF_A_REBUILD, "rebuild")}

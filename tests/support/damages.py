@@ -56,7 +56,7 @@ async def make_stores(folder: Path) -> Stores:
             await put_in_parts(engine.store, PARTS, PARTS.encode() * 3_000 * generation)
             await settled(engine)
             if generation == 1:
-                shutil.copytree(new, old)
+                shutil.copytree(new, old, symlinks=True)
     return Stores(old, new)
 
 

@@ -27,12 +27,13 @@ enum { INSTEAD, AFTERWARDS, HALF };
 enum { DESCRIPTORS = 65536, ENTRIES = 4096, TEXT = 128 };
 enum kind {
     OPEN, CREATE, CLOSE, READ, PREAD, PREADV, WRITE, PWRITE, PWRITEV, FSYNC, FDATASYNC, SYNC_FILE_RANGE, FTRUNCATE,
-    FALLOCATE, MKDIR, RENAME, LINK, UNLINK, RMDIR, SENDFILE, STAT, STATVFS, CLOSE_READ
+    FALLOCATE, MKDIR, RENAME, LINK, UNLINK, RMDIR, SENDFILE, STAT, STATVFS, CLOSE_READ,
+    SYMLINK
 };
 static const char *const NAMES[] = {
     "open", "create", "close", "read", "pread", "preadv", "write", "pwrite", "pwritev", "fsync", "fdatasync",
     "sync_file_range", "ftruncate", "fallocate", "mkdir", "rename", "link", "unlink", "rmdir", "sendfile", "stat",
-    "statvfs", "close-read"
+    "statvfs", "close-read", "symlink"
 };
 
 struct control {
@@ -299,6 +300,18 @@ int linkat(int from, const char *old, int to, const char *new, int flags) {
     REAL(int, linkat, int, const char *, int, const char *, int);
     if (due(LINK, within_at(to, new))) FAIL(real(from, old, to, new, flags));
     return real(from, old, to, new, flags);
+}
+
+int symlink(const char *said, const char *path) {
+    REAL(int, symlink, const char *, const char *);
+    if (due(SYMLINK, within(path))) FAIL(real(said, path));
+    return real(said, path);
+}
+
+int symlinkat(const char *said, int folder, const char *path) {
+    REAL(int, symlinkat, const char *, int, const char *);
+    if (due(SYMLINK, within_at(folder, path))) FAIL(real(said, folder, path));
+    return real(said, folder, path);
 }
 
 #define ON_PATH(kind, name) \

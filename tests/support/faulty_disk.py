@@ -29,7 +29,7 @@ FAULTS, FAULTS_ROOT = "SHOAL_FAULTS", "SHOAL_FAULTS_ROOT"
 CALLS = (
     "open", "create", "close", "read", "pread", "preadv", "write", "pwrite", "pwritev", "fsync", "fdatasync",
     "sync_file_range", "ftruncate", "fallocate", "mkdir", "rename", "link", "unlink", "rmdir", "sendfile", "stat",
-    "statvfs", "close-read",
+    "statvfs", "close-read", "symlink",
 )  # fmt: skip
 """As the library numbers them."""
 ALL_CALLS = frozenset(CALLS)
