@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 
 import lmdb
 
 from shoal_core.errors import MountpathUnavailable, ObjectNotFound
 from shoal_core.objects import Bucket
+from shoal_store.durability import close_read
 from shoal_store.index import Index, Reading
 from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
@@ -41,8 +41,7 @@ class Looks:
         for view in self._views.values():
             view.reading.__exit__(None, None, None)
         for descriptor in self._descriptors.values():
-            with suppress(OSError):
-                os.close(descriptor)
+            close_read(descriptor)
 
     @property
     def is_warm(self) -> bool:

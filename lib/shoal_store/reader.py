@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import lmdb
 
@@ -28,6 +29,7 @@ from shoal_store.mountpaths import Mountpaths
 from shoal_store.read_counts import ReadCounts
 from shoal_store.ready import (
     OPEN_FLAGS,
+    READ_BYTES_MAX,
     READY_BYTES,
     FileRange,
     ReadyObject,
@@ -111,13 +113,21 @@ class StoreReader:
             part = payload[start : start + length] if wanted else payload
             self.counts.add(length)
             return ReadyObject(record, location, wanted, part)
-        if bucket.properties.verify == "always":
+        found = ReadyObject(record, location, wanted)
+        if length <= READ_BYTES_MAX:
+            with closing(self.looks()) as looks:
+                data = looks.read(bucket, record, start, length)
+            if data is None:
+                return None
+            found.payload = data
+        elif (
+            bucket.properties.verify == "always" or (files := self.ready_files(record, start, length)) is None
+        ):
             return None
-        files = self.ready_files(record, start, length) if length else []
-        if files is None:
-            return None
+        else:
+            found.files = files
         self.counts.add(length)
-        return ReadyObject(record, location, wanted, b"", files)
+        return found
 
     def looks(self) -> Looks:
         """For many objects at once, as a batch has them."""

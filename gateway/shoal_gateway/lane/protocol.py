@@ -238,7 +238,7 @@ class LaneProtocol(GuardedHttpProtocol):
         elif self._held:
             self.loop.call_soon(self._release)
 
-    def _send(self, head: bytes, payload: bytes) -> None:
+    def _send(self, head: bytes, payload: bytes | bytearray) -> None:
         data = head + payload
         try:
             sent = os.write(self._descriptor, data)

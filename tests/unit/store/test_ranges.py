@@ -20,6 +20,7 @@ from shoal_store.commit import Commit
 from shoal_store.engine import Engine
 from shoal_store.hashing import ContentHashes
 from shoal_store.keys import placed
+from shoal_store.ready import READ_BYTES_MAX
 from shoal_store.record import Record
 from support.engines import BUCKET, commit_of, get, running_engine
 
@@ -149,11 +150,12 @@ def check_body(
 
 
 def check_files(store: Store, name: str, wanted: RangeRequest, places: range) -> None:
-    """What `sendfile` would send; nothing when the pages have left memory meanwhile."""
+    """What would be sent, as bytes or by `sendfile`; nothing when the pages have left memory meanwhile."""
     ready = store.engine.reader.ready(BUCKET, placed(BUCKET.id, name.encode()), wanted, with_bytes=True)
     if ready is None:
         return
     pieces = [os.pread(file.descriptor, file.end - file.offset, file.offset) for file in ready.files]
     for file in ready.files:
         os.close(file.descriptor)
-    assert b"".join(pieces) == CONTENT[places[0] : places[-1] + 1]
+    assert bool(ready.files) == (len(places) > READ_BYTES_MAX)
+    assert b"".join([ready.payload, *pieces]) == CONTENT[places[0] : places[-1] + 1]
