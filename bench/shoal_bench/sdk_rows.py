@@ -29,6 +29,7 @@ from aistore import Client
 from aistore.sdk.bucket import Bucket as SdkBucket
 
 from shoal_bench.listing_engine import WRITES_AT_ONCE, Unfenced
+from shoal_bench.load import BenchFailed
 from shoal_bench.report import machine
 from shoal_bench.systems import Running, shoal
 from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReference, PutRequest
@@ -88,6 +89,7 @@ def parsed() -> argparse.Namespace:
 
 
 def rows(system: Running, client: Client, bucket: SdkBucket, *, names: int, gib: list[int]) -> Iterator[Row]:
+    yield from plain_rows(system, bucket)
     yield from copy_rows(system, bucket, gib)
     bucket.object("small").get_writer().put_content(os.urandom(10 * KIB))
     yield measured("SDK GET 10 KiB", system, GETS, lambda _: bucket.object("small").get_reader().read_all())
@@ -97,6 +99,29 @@ def rows(system: Running, client: Client, bucket: SdkBucket, *, names: int, gib:
     yield listing(f"SDK list_all_objects, {names:,} names", system, listed, names)
     with canned(pages) as endpoint:
         yield listing("the same of canned pages", system, Client(endpoint).bucket(listed.name), names)
+
+
+def plain_rows(system: Running, bucket: SdkBucket) -> Iterator[Row]:
+    """What the SDK itself takes left out. A PUT of as many bytes tells how fast the disk is at this moment."""
+    connection = http.client.HTTPConnection(urlsplit(system.signer.endpoint).netloc, timeout=60)
+    body, folder = os.urandom(64 * KIB), f"/v1/objects/{bucket.name}"
+
+    def ask(path: str, content: bytes = b"") -> None:
+        connection.request("PUT", f"{folder}/{path}", content)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise BenchFailed(f"PUT {path} was answered {answer.status}: {answer.read()[:300]!r}")
+        answer.read()
+
+    ask("plain", body)
+    yield measured("PUT 64 KiB by HTTP", system, 400, lambda number: ask(f"plain-{number}", body))
+    uname = f"{bucket.provider.value}/%40%23/{bucket.name}"
+    yield measured(
+        "copy 64 KiB by HTTP",
+        system,
+        400,
+        lambda number: ask(f"plain?object_to={uname}/copy-{number}"),
+    )
 
 
 def copy_rows(system: Running, bucket: SdkBucket, gib: list[int]) -> Iterator[Row]:
