@@ -12,8 +12,8 @@ from typing import Protocol
 
 from starlette.types import Message, Receive, Send
 
-from shoal_archive.packing import Bytes
 from shoal_core.errors import SizeMismatch
+from shoal_core.objects import BodyBytes
 from shoal_core.patience import PROGRESS_BYTES_MIN, Patience
 from shoal_gateway.call import Call
 from shoal_gateway.large_body import LargeBody
@@ -33,7 +33,7 @@ class Sending(Protocol):
     async def send(self) -> None: ...
 
 
-SendPieces = Callable[[Sequence[Bytes]], Sending]
+SendPieces = Callable[[Sequence[BodyBytes]], Sending]
 """Of a body whose length was not announced."""
 AWAITED_BYTES = 64 << 10
 TakeBody = Callable[[], LargeBody | None]
@@ -73,7 +73,7 @@ class Exchange:
         self._send_pieces = send_pieces
         self._expects_continue = call.headers.get("expect", "").lower() == "100-continue"
 
-    async def write_pieces(self, pieces: Sequence[Bytes]) -> None:
+    async def write_pieces(self, pieces: Sequence[BodyBytes]) -> None:
         """As `write` with more to come, without copying them together first where that can be spared."""
         if self._send_pieces is None:
             await self.write(b"".join(pieces), more=True)

@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shoal_archive.packing import Bytes
+from shoal_core.objects import BodyBytes
 from shoal_gateway.app import ABORT_KEY, CROWD_KEY, REST_KEY, SEND_PIECES_KEY, TAKE_BODY_KEY, UNSENT_KEY
 from shoal_gateway.crowd import Crowd
 from shoal_gateway.exchange import client_gone_in_answer
@@ -192,7 +192,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._beside = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
         return self._beside
 
-    def _send_pieces(self, cycle: RequestResponseCycle, pieces: Sequence[Bytes]) -> PieceSending:
+    def _send_pieces(self, cycle: RequestResponseCycle, pieces: Sequence[BodyBytes]) -> PieceSending:
         """`exchange.SendPieces`: as the cycle sends a body, but what the pieces hold is copied by the kernel alone."""
         assert cycle.chunked_encoding, "the length of the body was not announced"
         if cycle.disconnected or self.transport.is_closing():

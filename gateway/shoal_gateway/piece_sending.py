@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from shoal_archive.packing import Bytes
+from shoal_core.objects import BodyBytes
 from shoal_gateway.exchange import client_gone_in_answer
 
 Clear: TypeAlias = Callable[[], Awaitable[None]]
@@ -29,7 +29,7 @@ class PieceSending:
     def __init__(
         self,
         connection: socket.socket,
-        pieces: Sequence[Bytes],
+        pieces: Sequence[BodyBytes],
         *,
         is_clear: Callable[[], bool],
         clear: Clear,
@@ -98,10 +98,10 @@ class PieceSending:
                 writable.set_result(None)
 
 
-def in_chunks(pieces: Sequence[Bytes]) -> list[list[Bytes]]:
+def in_chunks(pieces: Sequence[BodyBytes]) -> list[list[BodyBytes]]:
     """As HTTP frames them; each is given to the kernel at once."""
-    found: list[list[Bytes]] = []
-    chunk: list[Bytes] = []
+    found: list[list[BodyBytes]] = []
+    chunk: list[BodyBytes] = []
     size = 0
     for piece in pieces:
         chunk.append(piece)
@@ -112,13 +112,13 @@ def in_chunks(pieces: Sequence[Bytes]) -> list[list[Bytes]]:
     return [*found, framed(chunk, size)] if size else found
 
 
-def framed(chunk: list[Bytes], size: int) -> list[Bytes]:
+def framed(chunk: list[BodyBytes], size: int) -> list[BodyBytes]:
     if len(chunk) > RUN_PIECES_MAX:
         chunk = [b"".join(chunk)]
     return [b"%x\r\n" % size, *chunk, b"\r\n"]
 
 
-def after(run: list[Bytes], sent: int) -> list[Bytes]:
+def after(run: list[BodyBytes], sent: int) -> list[BodyBytes]:
     """What of these is left when so many bytes have gone."""
     for number, piece in enumerate(run):
         if sent < len(piece):

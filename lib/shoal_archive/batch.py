@@ -15,9 +15,8 @@ from typing import Protocol
 import msgspec
 
 from shoal_archive.archives import Archives, exact
-from shoal_archive.packing import Bytes
 from shoal_core.errors import InvalidArgument, RangeNotSatisfiable, ShoalError
-from shoal_core.objects import Bucket, ObjectStore, RangeRequest
+from shoal_core.objects import BodyBytes, Bucket, ObjectStore, RangeRequest
 
 WINDOW_ITEMS = 64
 FETCHES_MAX = 16
@@ -66,7 +65,7 @@ class Entry(msgspec.Struct):
     """What became of an item: `data`, or `body` for large ones, or `error`."""
 
     size: int
-    data: Bytes = b""
+    data: BodyBytes = b""
     body: Body | None = None
     error: ShoalError | None = None
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from typing import IO, Protocol, TypeAlias
+from typing import IO, Protocol
 
 from shoal_archive.compression import Compressor, compressor_of
 from shoal_archive.formats import ArchiveFormat
 from shoal_archive.tar_blocks import BLOCK_BYTES, END, member_header, padding
-
-Bytes: TypeAlias = bytes | bytearray
-"""As they were read; nobody changes them."""
+from shoal_core.objects import BodyBytes
 
 
 class Packer(Protocol):
     """Each call returns what is to follow that of the call before."""
 
-    def whole(self, name: str, data: Bytes) -> Sequence[Bytes]:
+    def whole(self, name: str, data: BodyBytes) -> Sequence[BodyBytes]:
         """In pieces, so that they are copied once, by whoever puts many together."""
         ...
 
@@ -43,7 +41,7 @@ class TarPacker:
         self._modified_seconds = modified_seconds
         self._size = 0
 
-    def whole(self, name: str, data: Bytes) -> Sequence[Bytes]:
+    def whole(self, name: str, data: BodyBytes) -> Sequence[BodyBytes]:
         size = len(data)
         header = member_header(name.encode(), size, modified_seconds=self._modified_seconds)
         return (header, data, padding(size)) if size % BLOCK_BYTES else (header, data)
@@ -73,7 +71,7 @@ class ZipPacker:
         self._archive = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
         self._entry: IO[bytes] | None = None
 
-    def whole(self, name: str, data: Bytes) -> Sequence[Bytes]:
+    def whole(self, name: str, data: BodyBytes) -> Sequence[BodyBytes]:
         self._archive.writestr(zipfile.ZipInfo(name), data)
         return (self._sink.taken(),)
 

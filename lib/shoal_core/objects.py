@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NewType, Protocol
+from typing import Literal, NewType, Protocol, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,9 @@ BucketId = NewType("BucketId", bytes)
 
 Version = NewType("Version", bytes)
 """12 bytes, ordered: hybrid logical clock (8, big-endian; milliseconds << 16 | counter) and node number (4)."""
+
+BodyBytes: TypeAlias = bytes | bytearray
+"""Of a body, as they were read; nobody changes them."""
 
 OBJECT_NAME_BYTES_MAX = 1024
 CHUNK_BYTES_DEFAULT = 1 << 30

@@ -147,9 +147,7 @@ class BatchAtHand:
         if size <= HELD_BYTES_MAX:
             data = looks.read(item.bucket, record, start, size)
             return None if data is None else Entry(size, data)
-        if item.bucket.properties.verify == "always":
-            return None
-        files = store.reader.ready_files(record, start, size)
+        files = store.reader.ready_files(item.bucket, record, start, size)
         return None if files is None else Entry(size, body=ReadyBody(files))
 
 

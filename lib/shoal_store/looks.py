@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import lmdb
 
 from shoal_core.errors import MountpathUnavailable, ObjectNotFound
-from shoal_core.objects import Bucket
+from shoal_core.objects import BodyBytes, Bucket
 from shoal_store.durability import close_read
 from shoal_store.index import Index, Reading
 from shoal_store.keys import PlacedName, key_of
@@ -70,7 +70,7 @@ class Looks:
         payload = bytes(view.transaction.get(bucket.id + record.version, b"", db=view.payloads))
         return payload if record.is_payload(payload) else None
 
-    def read(self, bucket: Bucket, record: Record, start: int, length: int) -> bytes | bytearray | None:
+    def read(self, bucket: Bucket, record: Record, start: int, length: int) -> BodyBytes | None:
         """Bytes of chunk files; None unless all are verified and in memory."""
         if bucket.properties.verify == "always":
             return None

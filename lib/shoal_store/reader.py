@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 
 import lmdb
 
 from shoal_core.errors import DataCorrupt, MountpathUnavailable, ObjectNotFound, RangeNotSatisfiable
 from shoal_core.objects import (
+    BodyBytes,
     Bucket,
     ByteRange,
     ListPage,
@@ -113,28 +115,26 @@ class StoreReader:
             part = payload[start : start + length] if wanted else payload
             self.counts.add(length)
             return ReadyObject(record, location, wanted, part)
-        found = ReadyObject(record, location, wanted)
+        data: BodyBytes | None = b""
+        files: Sequence[FileRange] | None = ()
         if length <= READ_BYTES_MAX:
             with closing(self.looks()) as looks:
                 data = looks.read(bucket, record, start, length)
-            if data is None:
-                return None
-            found.payload = data
-        elif (
-            bucket.properties.verify == "always" or (files := self.ready_files(record, start, length)) is None
-        ):
-            return None
         else:
-            found.files = files
+            files = self.ready_files(bucket, record, start, length)
+        if data is None or files is None:
+            return None
         self.counts.add(length)
-        return found
+        return ReadyObject(record, location, wanted, data, files)
 
     def looks(self) -> Looks:
         """For many objects at once, as a batch has them."""
         return Looks(self._mountpaths, self._indexes, self._window, self._warmth)
 
-    def ready_files(self, record: Record, start: int, length: int) -> list[FileRange] | None:
+    def ready_files(self, bucket: Bucket, record: Record, start: int, length: int) -> list[FileRange] | None:
         """None unless all of the range is verified and still there, and its beginning in memory."""
+        if bucket.properties.verify == "always":
+            return None
         ranges = chunk_ranges(record.chunks, start, length)
         for chunk, offset, end in ranges:
             if not self._window.holds_range(chunk.file_id, offset, end):

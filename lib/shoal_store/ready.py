@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shoal_core.objects import ByteRange
+from shoal_core.objects import BodyBytes, ByteRange
 from shoal_store.durability import close_read
 from shoal_store.record import ChunkPlace, Record
 
@@ -44,7 +44,7 @@ class ReadyObject(msgspec.Struct, gc=False):
     record: Record
     location: str
     range: ByteRange | None
-    payload: bytes | bytearray = b""
+    payload: BodyBytes = b""
     files: Sequence[FileRange] = ()
 
 

@@ -22,13 +22,11 @@ class VerifiedWindow:
 
     def holds_range(self, file_id: bytes, offset: int, end: int) -> bool:
         """Whether every block that has one of these bytes is verified."""
-        now, until = time.monotonic(), self._verified.get
-        block, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
-        while until((file_id, block), 0.0) > now:
-            if block >= last:
-                return True
-            block += 1
-        return False
+        now, verified = time.monotonic(), self._verified
+        for block in range(offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES + 1):
+            if verified.get((file_id, block), 0.0) <= now:
+                return False
+        return True
 
     def add(self, file_id: bytes, block: int, *, block_bytes: int) -> None:
         if block_bytes != BLOCK_BYTES:

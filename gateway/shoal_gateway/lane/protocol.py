@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from shoal_core.errors import ShoalError
-from shoal_core.objects import ObjectInfo
+from shoal_core.objects import BodyBytes, ObjectInfo
 from shoal_gateway.app import FAILED_KEY
 from shoal_gateway.http_protocol import GuardedHttpProtocol
 from shoal_gateway.lane.gathering import BodyMemory, Gathering
@@ -238,7 +238,7 @@ class LaneProtocol(GuardedHttpProtocol):
         elif self._held:
             self.loop.call_soon(self._release)
 
-    def _send(self, head: bytes, payload: bytes | bytearray) -> None:
+    def _send(self, head: bytes, payload: BodyBytes) -> None:
         data = head + payload
         try:
             sent = os.write(self._descriptor, data)

@@ -15,12 +15,11 @@ import msgspec
 from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader, BegunBatch, Item
 from shoal_archive.formats import format_of_mime
-from shoal_archive.packing import Bytes
 from shoal_core.errors import InvalidArgument
 from shoal_core.freed_memory import FreedMemory
 from shoal_core.load import Places
 from shoal_core.names import PROVIDERS, checked_namespace, checked_object_name
-from shoal_core.objects import Bucket, BucketReference
+from shoal_core.objects import BodyBytes, Bucket, BucketReference
 from shoal_gateway.call import Call, decode_once
 from shoal_gateway.exchange import Exchange
 from shoal_gateway.parts import Parts
@@ -160,7 +159,7 @@ async def answer_in_parts(batch: Batch, begun: BegunBatch, exchange: Exchange) -
         await send_parts(batch, outcomes, archive, size, exchange)
 
 
-async def archive_of(begun: BegunBatch, packing: Packing) -> AsyncGenerator[Sequence[Bytes], None]:
+async def archive_of(begun: BegunBatch, packing: Packing) -> AsyncGenerator[Sequence[BodyBytes], None]:
     """About PIECE_BYTES at a time, in the pieces of which they are put together."""
     with closing(packing):
         async with aclosing(begun.entries()) as groups:

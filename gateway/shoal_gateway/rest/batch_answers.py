@@ -13,9 +13,9 @@ import msgspec
 
 from shoal_archive.batch import Entry, Item
 from shoal_archive.formats import ArchiveFormat
-from shoal_archive.packing import Bytes, packer_of
+from shoal_archive.packing import packer_of
 from shoal_core.errors import NotFound, ShoalError
-from shoal_core.objects import FRAME_BYTES
+from shoal_core.objects import FRAME_BYTES, BodyBytes
 from shoal_gateway.exchange import Exchange
 
 MISSING = "__404__"
@@ -98,7 +98,7 @@ class Packing:
         self._outcomes = outcomes
         self._position = 0
         self._packer, self._compressor = packer_of(batch.format, modified_seconds=int(time.time()))
-        self._gathered: list[Bytes] = []
+        self._gathered: list[BodyBytes] = []
         self._gathered_bytes = 0
         self._missing = 0
 
@@ -117,7 +117,7 @@ class Packing:
         self._gathered_bytes += entry.size
         self._note(entry)
 
-    async def add_large(self, entry: Entry) -> AsyncIterator[Sequence[Bytes]]:
+    async def add_large(self, entry: Entry) -> AsyncIterator[Sequence[BodyBytes]]:
         """Pieces of the archive."""
         name = self._batch.names[self._position]
         self._gathered.append(self._packer.begin(name, entry.size))
@@ -132,7 +132,7 @@ class Packing:
             self._outcomes.append(outcome(self._batch, self._position, entry))
         self._position += 1
 
-    async def taken(self) -> Sequence[Bytes]:
+    async def taken(self) -> Sequence[BodyBytes]:
         """All that was gathered since the last time."""
         pieces, self._gathered = self._gathered, []
         self._gathered_bytes = 0
@@ -140,7 +140,7 @@ class Packing:
             return pieces
         return (await asyncio.to_thread(self._compressor.compress, b"".join(pieces)),)
 
-    async def end(self) -> Sequence[Bytes]:
+    async def end(self) -> Sequence[BodyBytes]:
         self._gathered.append(self._packer.end())
         return [*await self.taken(), self._compressor.finish() if self._compressor else b""]
 

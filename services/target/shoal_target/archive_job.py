@@ -11,12 +11,12 @@ from itertools import islice
 from shoal_archive.archives import Archives
 from shoal_archive.batch import BatchReader, Elsewhere, Item
 from shoal_archive.formats import format_of_mime
-from shoal_archive.packing import Bytes, packer_of
+from shoal_archive.packing import packer_of
 from shoal_archive.selecting import printable
 from shoal_core.errors import ObjectNotFound, ShoalError, TooBusy, Unavailable
 from shoal_core.jobs import JobSpecification, ProgressReport
 from shoal_core.names import checked_object_name
-from shoal_core.objects import Bucket, ListQuery, PutRequest
+from shoal_core.objects import BodyBytes, Bucket, ListQuery, PutRequest
 from shoal_core.telemetry import get_logger
 from shoal_target.job_runner import Work
 from shoal_target.object_jobs import FAILURES_TOLD_MAX, LIST_PAGE, Cluster, ObjectsJob
@@ -69,7 +69,7 @@ class Archiving:
         """The archive, in pieces."""
         with closing(self._packer):
             async with aclosing(self._packed()) as pieces:
-                gathered, size = list[Bytes](), 0
+                gathered, size = list[BodyBytes](), 0
                 async for piece in pieces:
                     gathered.append(piece)
                     size += len(piece)
@@ -79,11 +79,11 @@ class Archiving:
             gathered.append(self._packer.end())
             yield await self._compressed(gathered) + (self._compressor.finish() if self._compressor else b"")
 
-    async def _compressed(self, pieces: Sequence[Bytes]) -> bytes:
+    async def _compressed(self, pieces: Sequence[BodyBytes]) -> bytes:
         data = b"".join(pieces)
         return await asyncio.to_thread(self._compressor.compress, data) if self._compressor else data
 
-    async def _packed(self) -> AsyncGenerator[Bytes, None]:
+    async def _packed(self) -> AsyncGenerator[BodyBytes, None]:
         if self._arguments.append:
             async for old in self._as_it_was():
                 yield old
@@ -108,7 +108,7 @@ class Archiving:
             finally:
                 await body.close()
 
-    async def _members(self, names: Sequence[str]) -> AsyncGenerator[Bytes, None]:
+    async def _members(self, names: Sequence[str]) -> AsyncGenerator[BodyBytes, None]:
         bucket = self._selected.bucket
         items = [Item(bucket, checked_object_name(name)) for name in names]
         position = 0

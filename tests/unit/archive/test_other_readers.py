@@ -14,7 +14,8 @@ from shutil import which
 import pytest
 
 from shoal_archive.formats import ArchiveFormat
-from shoal_archive.packing import Bytes, packer_of
+from shoal_archive.packing import packer_of
+from shoal_core.objects import BodyBytes
 
 MEMBERS = {
     "a.txt": b"one",
@@ -30,7 +31,7 @@ MEMBERS = {
 def packed(format: ArchiveFormat) -> bytes:
     """Small members whole, large ones in pieces, as batches and jobs write them."""
     packer, compressor = packer_of(format, modified_seconds=1_700_000_000)
-    written: list[Bytes] = []
+    written: list[BodyBytes] = []
     with closing(packer):
         for name, data in MEMBERS.items():
             if len(data) <= 2000:
