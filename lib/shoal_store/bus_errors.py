@@ -16,10 +16,12 @@ from pathlib import Path
 
 import lmdb
 
+from shoal_core.errors import DataCorrupt
 from shoal_core.telemetry import get_logger
 from shoal_store.index import MAP_BYTES, TABLES
 from shoal_store.mountpath_states import MountpathState, MountpathStates
 from shoal_store.mountpaths import MountpathFolder
+from shoal_store.page_walk import damaged_page
 
 FATAL = b"Fatal Python error"
 """What `faulthandler` writes for SIGBUS, SIGSEGV, SIGABRT, SIGFPE and SIGILL."""
@@ -52,7 +54,8 @@ def is_readable(path: Path) -> bool:
 
 
 def read_to_the_end(path: Path) -> None:
-    """Touches every page that holds something. Without a place in the reader table, which another target may own."""
+    """Touches every page that holds something, and raises DataCorrupt for one that LMDB may die of later. Without a
+    place in the reader table, which another target may own."""
     with lmdb.open(
         str(path / "index"), map_size=MAP_BYTES, max_dbs=len(TABLES), readonly=True, lock=False
     ) as environment:
@@ -64,6 +67,9 @@ def read_to_the_end(path: Path) -> None:
         # A compacting copy also reads the list of free pages, which only writes use.
         with Path(os.devnull).open("wb") as nowhere:
             environment.copyfd(nowhere.fileno(), compact=True)
+        page_bytes = environment.stat()["psize"]
+    if (number := damaged_page(path / "index" / "data.mdb", page_bytes=page_bytes)) is not None:
+        raise DataCorrupt(f"page {number} of the index of {path} is another's, or in use and free at once")
 
 
 if __name__ == "__main__":
