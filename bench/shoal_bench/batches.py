@@ -12,21 +12,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 from urllib.parse import urlsplit
 
 from shoal_bench.load import ROUNDS, BenchFailed, Measured
 from shoal_bench.systems import Running
 from shoal_bench.work import BUCKET, Scale, Size, body_of, fill_with, names
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 256 << 10
 WARM_ITEMS = 12_000
 SHARD = "shard.tar"
 MEMBER_BYTES = 10 << 10
 
 Item = tuple[str, str]
 """An object, and the member of it that is wanted; "" for all of it."""
-Read = Callable[[Sequence[Item]], int]
-"""Reads a batch of these; the number that came."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`read` takes what `prepare` made of the items wanted, reads them, and says how many came. Only `read` is timed:
+    what a client does before it asks is not what the server can give."""
+
+    read: Callable[[Any], int]
+    prepare: Callable[[Sequence[Item]], Any] = list
 
 
 @dataclass(frozen=True)
@@ -72,57 +80,60 @@ def remote_batch_rows(system: Running, scale: Scale) -> Iterator[tuple[str, Meas
 
 def rows_of(system: Running, batches: Batches, scale: Scale) -> Iterator[tuple[str, Measured]]:
     yield f"BATCH {batches.label}", measured(system, batches, raw_reader(system, batches), scale)
-    if (read := sdk_reader(system)) is not None:
-        yield f"SDK BATCH {batches.label}", measured(system, batches, read, scale)
+    if (reader := sdk_reader(system)) is not None:
+        yield f"SDK BATCH {batches.label}", measured(system, batches, reader, scale)
 
 
-def measured(system: Running, batches: Batches, read: Read, scale: Scale) -> Measured:
+def measured(system: Running, batches: Batches, reader: Reader, scale: Scale) -> Measured:
     choose, items, count = Random(1), batches.items, batches.items_a_batch
     for begin in range(0, max(WARM_ITEMS * MEMBER_BYTES // batches.bytes, len(items)), count):
-        read([items[number % len(items)] for number in range(begin, begin + count)])
-    rounds = [one_round(system, batches, read, choose, scale.seconds) for _ in range(ROUNDS)]
+        wanted = [items[number % len(items)] for number in range(begin, begin + count)]
+        reader.read(reader.prepare(wanted))
+    rounds = [one_round(system, batches, reader, choose, scale.seconds) for _ in range(ROUNDS)]
     rounds.sort(key=lambda each: each.per_second)
     return replace(rounds[ROUNDS // 2], least=rounds[0].per_second, most=rounds[-1].per_second)
 
 
-def one_round(system: Running, batches: Batches, read: Read, choose: Random, seconds: float) -> Measured:
+def one_round(system: Running, batches: Batches, reader: Reader, choose: Random, seconds: float) -> Measured:
     times, before, began = list[float](), system.cpu(), time.monotonic()
     while time.monotonic() - began < seconds:
         wanted = choose.choices(batches.items, k=batches.items_a_batch)
+        prepared = reader.prepare(wanted)
         batch_began = time.monotonic()
-        if (came := read(wanted)) != len(wanted):
+        if (came := reader.read(prepared)) != len(wanted):
             raise BenchFailed(f"a batch had {came} items instead of {len(wanted)}")
-        times.append((time.monotonic() - batch_began) * 1e3)
-    took = time.monotonic() - began
-    operations = len(times) * batches.items_a_batch
+        times.append(time.monotonic() - batch_began)
+    operations, took = len(times) * batches.items_a_batch, sum(times)
     times.sort()
-    return Measured(
-        operations, took, times[len(times) // 2], times[int(len(times) * 0.99)], system.cpu() - before
-    )
+    p50_ms, p99_ms = times[len(times) // 2] * 1e3, times[int(len(times) * 0.99)] * 1e3
+    return Measured(operations, took, p50_ms, p99_ms, system.cpu() - before)
 
 
-def raw_reader(system: Running, batches: Batches) -> Read:
+def raw_reader(system: Running, batches: Batches) -> Reader:
     """Nothing is taken apart: what the server can give."""
     connection = http.client.HTTPConnection(urlsplit(system.signer.endpoint).netloc, timeout=60)
     buffer = bytearray(PIECE_BYTES)
     member_bytes = 512 + batches.bytes + -batches.bytes % 512
 
-    def read(wanted: Sequence[Item]) -> int:
+    def prepare(wanted: Sequence[Item]) -> str:
         items = [
             {"objname": name, "bucket": BUCKET, **({"archpath": member} if member else {})}
             for name, member in wanted
         ]
-        connection.request("GET", "/v1/ml/moss", json.dumps({"in": items, "strm": True, "mime": ".tar"}))
+        return json.dumps({"in": items, "strm": True, "mime": ".tar"})
+
+    def read(message: str) -> int:
+        connection.request("GET", "/v1/ml/moss", message)
         answer = connection.getresponse()
         total = 0
         while count := answer.readinto(buffer):
             total += count
         return total // member_bytes if answer.status == 200 else 0
 
-    return read
+    return Reader(read, prepare)
 
 
-def sdk_reader(system: Running) -> Read | None:
+def sdk_reader(system: Running) -> Reader | None:
     """The official SDK as a training loop has it; None where it is not installed."""
     try:
         from aistore import Client
@@ -138,10 +149,10 @@ def sdk_reader(system: Running) -> Read | None:
                 batch.add(name, archpath=member)
         return sum(1 for _ in batch.get())
 
-    return read
+    return Reader(read)
 
 
-def sdk_one_by_one(system: Running) -> Read | None:
+def sdk_one_by_one(system: Running) -> Reader | None:
     """The same without batches, to compare with."""
     try:
         from aistore import Client
@@ -152,7 +163,7 @@ def sdk_one_by_one(system: Running) -> Read | None:
     def read(wanted: Sequence[Item]) -> int:
         return sum(bool(bucket.object(name).get_reader().read_all()) for name, _ in wanted)
 
-    return read
+    return Reader(read)
 
 
 def members_of_shard(system: Running, scale: Scale) -> Batches:
