@@ -36,6 +36,8 @@ Part: TypeAlias = tuple[int, int]
 PIECE_BYTES = 256 << 10
 RECORDS_MAX = 4096
 """Kept of a batch between the look whether its objects exist and the one for their bytes; a few hundred bytes each."""
+UNKNOWN = None, None
+"""Of an item that was not looked at before."""
 FAULTS = (ShoalError, OSError, lmdb.Error)
 """For which an item is not at hand, whoever's they are: it is looked for again by those who explain."""
 
@@ -105,12 +107,13 @@ class BatchAtHand:
 
     def _entry(self, number: int, disks: _Disks) -> Entry | None:
         item, place = self._items[number], self._places[number]
+        known, record = self._records.pop(number, UNKNOWN)
         try:
-            known = self._records.pop(number, None)
-            if (found := disks.of(place, known[0] if known else None)) is None:
+            if (found := disks.of(place, known)) is None:
                 return None
             store, looks = found
-            record = known[1] if known and known[0] is store else looks.record(item.bucket, item.name, place)
+            if record is None or store is not known:
+                record = looks.record(item.bucket, item.name, place)
             start, size = 0, record.size
             if item.member or item.length:
                 part = self._part_of_shard(item, record) if item.member else part_of(item, record.size)
@@ -119,18 +122,17 @@ class BatchAtHand:
                 start, size = part
             if record.chunks:
                 entry = self._entry_of_files(store, item, record, start, size, looks)
-                if entry is not None:
-                    store.reader.counts.add(size)
-                return entry
-            payload = looks.payload(item.bucket, record, place)
+            elif (payload := looks.payload(item.bucket, record, place)) is not None:
+                entry = Entry(size, payload if size == record.size else payload[start : start + size])
+            else:
+                return None
         except (ObjectNotFound, RangeNotSatisfiable) as error:
             return Entry.failed(error)
         except FAULTS:
             return None
-        if payload is None:
-            return None
-        store.reader.counts.add(size)
-        return Entry(size, payload[start : start + size])
+        if entry is not None:
+            store.reader.counts.add(size)
+        return entry
 
     def _part_of_shard(self, item: Item, record: Record) -> Part | None:
         """Where the member lies; None when that is not known of this version."""
@@ -156,13 +158,13 @@ class _Disks:
 
     def __init__(self, local_store: LocalStore) -> None:
         self._local_store = local_store
-        self._looks: dict[LocalObjectStore, Looks] = {}
+        self._found: dict[LocalObjectStore | None, tuple[LocalObjectStore, Looks]] = {}
 
     def __enter__(self) -> _Disks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for looks in self._looks.values():
+        for _store, looks in self._found.values():
             looks.close()
 
     def of(
@@ -173,13 +175,20 @@ class _Disks:
         Args:
             known: where this process has seen it in this batch, which another look need not prove.
         """
-        store = known if known in self._looks else self._local_store(place)
+        found = self._found.get(known) or self._looked_for(place)
+        if found is None:
+            return None
+        warmth = found[1].warmth
+        return None if warmth.cold_until and not warmth.is_warm else found
+
+    def _looked_for(self, place: PlacedName) -> tuple[LocalObjectStore, Looks] | None:
+        store = self._local_store(place)
         if store is None:
             return None
-        looks = self._looks.get(store)
-        if looks is None:
-            looks = self._looks[store] = store.reader.looks()
-        return (store, looks) if looks.is_warm else None
+        found = self._found.get(store)
+        if found is None:
+            found = self._found[store] = store, store.reader.looks()
+        return found
 
 
 def part_of(item: Item, size: int) -> Part:

@@ -18,7 +18,7 @@ from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, cached_bytes, chunk_ranges
 from shoal_store.record import ChunkPlace, Record, decode_record
-from shoal_store.slots import holds
+from shoal_store.slots import EPOCH_BYTES
 from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
@@ -32,7 +32,8 @@ class Looks:
         self._mountpaths = mountpaths
         self._indexes = indexes
         self._window = window
-        self._warmth = warmth
+        self.warmth = warmth
+        """Says whether the next look is likely to wait for a disk."""
         self._views: dict[str, _View] = {}
         self._known: dict[bytes, Record] = {}
         self._descriptors: dict[bytes, int] = {}
@@ -43,18 +44,13 @@ class Looks:
         for descriptor in self._descriptors.values():
             close_read(descriptor)
 
-    @property
-    def is_warm(self) -> bool:
-        """Whether the next look is unlikely to wait for a disk."""
-        return self._warmth.is_warm
-
     def record(self, bucket: Bucket, name: str, place: PlacedName) -> Record:
         """The current version. Raises ObjectNotFound, DataCorrupt, StaleEpoch and MountpathUnavailable."""
         view, key = self._view(place), key_of(bucket.id, place.encoded)
-        if (known := self._known.get(key)) is not None:
+        if self._known and (known := self._known.get(key)) is not None:
             return known
-        value = view.transaction.get(key, db=view.records)
-        self._warmth.looked()
+        value = view.transaction.get(key, None, view.records)
+        self.warmth.looked()
         if value is None:
             raise ObjectNotFound(
                 f"{bucket.reference}/{name} does not exist", bucket=str(bucket.reference), name=name
@@ -67,7 +63,8 @@ class Looks:
     def payload(self, bucket: Bucket, record: Record, place: PlacedName) -> bytes | None:
         """The bytes of a version that the index holds; None when it holds other ones, or none any more."""
         view = self._view(place)
-        payload = bytes(view.transaction.get(bucket.id + record.version, b"", db=view.payloads))
+        # By position: names of arguments cost LMDB's package as much as the look itself. Bytes, as the view has them.
+        payload: bytes = view.transaction.get(bucket.id + record.version, b"", view.payloads)  # type: ignore[assignment]
         return payload if record.is_payload(payload) else None
 
     def read(self, bucket: Bucket, record: Record, start: int, length: int) -> BodyBytes | None:
@@ -93,8 +90,9 @@ class Looks:
         view = self._views.get(mountpath_id)
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
-        if not holds(view.slots, place.slot):
-            view.index.check_owner_of_look(view.transaction, place.slot)
+        slot = place.slot
+        if not view.slots[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
+            view.index.check_owner_of_look(view.transaction, slot)
         return view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:
