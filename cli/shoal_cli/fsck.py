@@ -49,7 +49,7 @@ def fsck(
     `shoal cleanup` removes them.
 
     With --rebuild-index, make a lost or damaged index anew, verify it, and list what could not be proved. The old
-    index is set aside. Lost are small objects (16 KiB and less) and deletes since the newest copy of the index.
+    index is set aside. Lost are small objects (32 KiB and less) and deletes since the newest copy of the index.
     """
     folder = DataFolder.at(data)
     try:
@@ -119,7 +119,7 @@ def print_rebuilt(name: str, report: RebuildReport) -> None:
     print_line(f"{name}: not proved: {counts}")
     since = f"since {moment(report.copy_made_ns)}" if report.copy else "of all times, as there was no copy,"
     print_line(
-        f"{name}: lost: objects of at most 16 KiB that were written, and deletes that were made, {since}; so "
+        f"{name}: lost: objects of at most 32 KiB that were written, and deletes that were made, {since}; so "
         f"{report.inline:,} small objects of the copy may be older than they were, or should be gone"
     )
     print_line(f"{name}: the old index and the whole list are in {report.aside}")

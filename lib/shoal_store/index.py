@@ -30,7 +30,8 @@ from shoal_store.ledger import KEY as LEDGER, SUMMED, Ledger
 from shoal_store.mountpaths import available_bytes
 from shoal_store.slots import OwnedSlots, holds
 
-MAP_BYTES = 256 << 30
+MAP_BYTES = 1 << 40
+"""Of addresses, not of the disk: the most that an index can grow to."""
 READERS_MAX = 1024
 FOLDER = "index"
 LMDB_MAGIC = 0xBEEFC0DE.to_bytes(4, sys.byteorder)

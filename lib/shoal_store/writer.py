@@ -26,7 +26,7 @@ from shoal_store.mountpaths import Mountpaths, TemporaryFolder
 from shoal_store.record import ChunkPlace, Record
 from shoal_store.threads import ThreadBeside, in_thread
 
-INLINE_BYTES_MAX = 16 << 10
+INLINE_BYTES_MAX = 32 << 10
 COPIED_BYTES_MAX = 64 << 10
 """Pieces of more bytes are written from where they are."""
 

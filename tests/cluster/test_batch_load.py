@@ -25,7 +25,7 @@ from support.cluster import Cluster
 from support.tars import tar_of
 
 BUCKET = "batches"
-SIZES = (0, 100, 4096, 10_240, 16_384, 16_385, 40_000, 131_072, 131_073, 700_000)
+SIZES = (0, 100, 4096, 10_240, 32_768, 32_769, 40_000, 131_072, 131_073, 700_000)
 OBJECTS = {
     f"o-{number:03}": random.Random(number).randbytes(SIZES[number % len(SIZES)]) for number in range(60)
 }
@@ -48,7 +48,7 @@ def digest(data: bytes) -> bytes:
 
 EXPECTED = {(name, ""): digest(data) for name, data in OBJECTS.items()}
 EXPECTED |= {("shard.tar", name): digest(data) for name, data in MEMBERS.items()}
-SMALL_ONES = [(name, member) for name, member in EXPECTED if member or len(OBJECTS[name]) < 20_000]
+SMALL_ONES = [(name, member) for name, member in EXPECTED if member or len(OBJECTS[name]) < 32_769]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["local-reads", "no-local-reads"])

@@ -33,7 +33,7 @@ def digest_of(data: bytes) -> str:
 
 class CopyContract:
     @pytest.mark.parametrize("bucket", [BUCKET, OTHER_BUCKET], ids=["same-bucket", "other-bucket"])
-    @pytest.mark.parametrize("size", [0, 5, 16 * 1024 + 1, 3 * FRAME_BYTES + 7])
+    @pytest.mark.parametrize("size", [0, 5, 32 * 1024 + 1, 3 * FRAME_BYTES + 7])
     async def test_copies_outlive_their_source(self, store: ObjectStore, size: int, bucket: Bucket) -> None:
         data = os.urandom(size)
         request = PutRequest(
@@ -70,7 +70,7 @@ class CopyContract:
         assert await digest(store, "a") == digest_of(data)
 
     async def test_what_cannot_be_copied_changes_nothing(self, store: ObjectStore) -> None:
-        first, kept = await put(store, "a", b"a" * 20_000), await put(store, "b", b"b" * 20_000)
+        first, kept = await put(store, "a", b"a" * 40_000), await put(store, "b", b"b" * 40_000)
         with pytest.raises(ObjectNotFound):
             await store.copy(BUCKET, CopyRequest(BUCKET, "missing", "b"))
         never = Preconditions(if_none_match=("*",))
@@ -88,7 +88,7 @@ class CopyContract:
 
     @pytest.mark.parametrize("name", ["a", "n" * 900])
     async def test_pairs_change_within_the_version(self, store: ObjectStore, name: str) -> None:
-        first = await put(store, name, b"x" * 20_000)
+        first = await put(store, name, b"x" * 40_000)
         await store.annotate(BUCKET, name, {"a": "1", "b": "2"})
         added = await store.annotate(BUCKET, name, {"b": "3", "c": "猫"})
         assert added.metadata == {"a": "1", "b": "3", "c": "猫"}
@@ -100,4 +100,4 @@ class CopyContract:
             await store.annotate(BUCKET, name, {"e": ""}, preconditions=Preconditions(if_match=("other",)))
         with pytest.raises(ObjectNotFound):
             await store.annotate(BUCKET, "missing", {"e": ""})
-        assert await digest(store, name) == digest_of(b"x" * 20_000)
+        assert await digest(store, name) == digest_of(b"x" * 40_000)

@@ -48,7 +48,7 @@ CHUNKED_BUCKET = replace(
     properties=BucketProperties(chunk_above_bytes=2 << 20, chunk_bytes=1 << 20),
 )
 BUCKETS = (BUCKET, OTHER_BUCKET, CHUNKED_BUCKET)
-SIZES = [0, 1, 4096, 16 * 1024, 16 * 1024 + 1, FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES + 7]
+SIZES = [0, 1, 4096, 32 * 1024, 32 * 1024 + 1, FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES + 7]
 NAMES = [
     "a",
     "/leading",

@@ -31,7 +31,7 @@ from support.waiting import eventually
 REQUESTS = int(os.environ.get("SHOAL_LANE_REQUESTS", "20000"))
 """`make test-fuzz` sends 100,000."""
 NAMES = {
-    "plain": 0, "one": 1, "a/b/c.bin": 4096, "inline-border": 16 << 10, "first-file": (16 << 10) + 1, "64k": 65_536,
+    "plain": 0, "one": 1, "a/b/c.bin": 4096, "inline-border": 32 << 10, "first-file": (32 << 10) + 1, "64k": 65_536,
     "mega": (1 << 20) + 3, "chunks": 3 * (1 << 20), "space in it": 100, "plus+plus": 101, "percent%20": 102,
     "caf\u00e9/\u65e5\u672c": 103, "a//b": 104, "../up": 105, ".": 106, "x" * 500: 107, "'quotes\"": 108, "tilde~": 109,
     "trailing/": 110, "semi;colon": 111, "amp&ersand=": 112, "question?": 113, "hash#": 114,

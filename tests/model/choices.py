@@ -25,7 +25,7 @@ OTHER_LONG = LONG[:-1] + "è"
 NAMES = ("a", "a/", "a/1", "a/2/3", "a-", "b/1", "b/2", "é/1", "\uffff", "😀", LONG, OTHER_LONG)
 EDGES = ("", "a", "a/", "a/2", "b", "é", "c", "é" * 220, LONG)
 MIB = 1 << 20
-SIZES = (0, 1, 100, 9_999, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, 20_000, 20_001, 40_000, 65_537)
+SIZES = (0, 1, 100, 9_999, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, 20_000, 40_000, 40_001, 65_537)
 LONG_SIZES = (MIB, MIB + 1, 2 * MIB + 77_777)
 
 names = st.sampled_from(NAMES)

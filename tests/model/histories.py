@@ -16,7 +16,7 @@ from model.doors import Door, Found, Missing, NotSent, Refused, Unanswered
 from model.linearizable import Condition, Kind, Operation, is_linearizable
 
 KEYS = ("a", "b/1", "b/2", "c", "d", "e")
-SIZES = (100, 20_000, 200_000)
+SIZES = (100, 40_000, 200_000)
 """In the index, in one small file, in more than one piece. A value is the length of its body, so that listings tell it
 too: one of these, and a number that no other body has."""
 VALUES_MAX = 15_000

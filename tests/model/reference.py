@@ -37,7 +37,7 @@ from shoal_core.objects import (
 from shoal_core.part_runs import PartRun, runs_of
 from support.memory_content import check_content, kept_checksum
 
-INLINE_BYTES_MAX = 16 << 10
+INLINE_BYTES_MAX = 32 << 10
 """Bodies up to here are never chunked, whatever the bucket says."""
 SECOND = 1_000_000_000
 

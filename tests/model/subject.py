@@ -65,12 +65,12 @@ class EngineSubject:
     # The interface to users asks for chunks of a MiB at least; the engine takes any.
     shapes: Sequence[BucketProperties] = (
         BucketProperties(),
-        BucketProperties(chunk_above_bytes=20_000, chunk_bytes=10_000, checksum_type="sha256"),
+        BucketProperties(chunk_above_bytes=40_000, chunk_bytes=10_000, checksum_type="sha256"),
         BucketProperties(versioning=True, checksum_type="none", verify="always"),
     )
     forms: Sequence[BucketProperties] = (
         BucketProperties(),
-        BucketProperties(chunk_above_bytes=20_000, chunk_bytes=10_000),
+        BucketProperties(chunk_above_bytes=40_000, chunk_bytes=10_000),
         BucketProperties(chunk_above_bytes=1, chunk_bytes=30_000),
         BucketProperties(chunk_above_bytes=1 << 20, chunk_bytes=1 << 20),
     )

@@ -25,7 +25,7 @@ from aistore.sdk.errors import AISError
 from support.sdk_versions import IS_OLDER
 from support.tars import tar_of
 
-SIZES = (0, 1, 511, 512, 4096, 16384, 16385, 100_000, (1 << 20) + 7, 3 << 20)
+SIZES = (0, 1, 511, 512, 4096, 32768, 32769, 100_000, (1 << 20) + 7, 3 << 20)
 BODIES = {f"folder/object-{size}": os.urandom(size) for size in SIZES}
 MEMBERS = {f"sample/{number:03}.cls": os.urandom(100 * number) for number in range(40)}
 

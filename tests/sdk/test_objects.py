@@ -17,7 +17,7 @@ from support.sdk_versions import IS_OLDER, selected
 BODY = os.urandom(3 << 20) + b"tail"
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 16384, 16385, 1 << 20, (1 << 20) + 1])
+@pytest.mark.parametrize("size", [0, 1, 4096, 32768, 32769, 1 << 20, (1 << 20) + 1])
 def test_content_of_any_size_comes_back(bucket: Bucket, size: int) -> None:
     bucket.object("o").get_writer().put_content(BODY[:size])
     assert bucket.object("o").get_reader().read_all() == BODY[:size]

@@ -25,7 +25,7 @@ PIECE_BYTES = 64 << 10
 PART_BYTES = 5 << 20
 """S3 takes no smaller part, unless it is the last."""
 GATE_SECONDS_MAX = 60.0
-SIZES = (1, 100, 16_384, 16_385, 200_000, 1_100_000, 3 << 20)
+SIZES = (1, 100, 32_768, 32_769, 200_000, 1_100_000, 3 << 20)
 
 
 class WentAway(Exception):

@@ -14,7 +14,7 @@ from shoal_core.objects import Bucket, BucketId, BucketProperties, BucketReferen
 from shoal_store.index import Index
 from support.engines import put, put_in_parts, running_engine, settled
 
-CHUNK_BYTES = 10_000
+CHUNK_BYTES = 20_000
 PAGE = 4096
 ALWAYS = Bucket(
     BucketReference("always"),
@@ -25,7 +25,7 @@ ALWAYS = Bucket(
 )
 PARTS = "in parts"
 """Lies in the engine's tests' own bucket, as its helper puts it there."""
-SIZES = {"inline": 3_000, "small": 10, "single": 18_000, "chunked": 45_000, "copied": 25_000}
+SIZES = {"inline": 3_000, "small": 10, "single": 36_000, "chunked": 90_000, "copied": 50_000, PARTS: 60_000}
 MOUNTPATHS = ("mp1", "mp2")
 
 
@@ -34,7 +34,7 @@ def body(name: str, generation: int) -> bytes:
 
 
 def names() -> list[str]:
-    return [f"{kind}{number}" for kind in SIZES for number in range(3)]
+    return [f"{kind}{number}" for kind in SIZES if kind != PARTS for number in range(3)]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ async def make_stores(folder: Path) -> Stores:
                 await put(engine, name, body(name, generation), bucket=ALWAYS)
                 if name.startswith("copied"):
                     await engine.store.copy(ALWAYS, CopyRequest(ALWAYS, name, f"{name} copy"))
-            await put_in_parts(engine.store, PARTS, PARTS.encode() * 3_000 * generation)
+            await put_in_parts(engine.store, PARTS, body(PARTS, generation))
             await settled(engine)
             if generation == 1:
                 shutil.copytree(new, old, symlinks=True)

@@ -24,7 +24,7 @@ from shoal_store.engine import Engine
 from shoal_store.rechunk import Step, rechunk
 from support.engines import BUCKET, VERSIONED, Fence, get, in_pieces, put, put_in_parts
 
-CHUNK_BYTES = 10_000
+CHUNK_BYTES = 20_000
 CHUNKED = Bucket(
     BucketReference("chunked"),
     BucketId(b"engine-3"),
@@ -41,7 +41,7 @@ NAME = "object"
 BYSTANDERS: Contents = {
     (BUCKET, "inline"): b"inline" * 500,
     (BUCKET, "large"): b"large" * 9_000,
-    (CHUNKED, "chunked"): b"chunk" * 9_000,
+    (CHUNKED, "chunked"): b"chunk" * 18_000,
 }
 """Objects that no operation touches, but for reads of them."""
 
@@ -115,7 +115,7 @@ def writes(name: str, size: int, *, bucket: Bucket = BUCKET, old_size: int | Non
 
 
 def parts() -> Operation:
-    old, new = content("parts old", 20_000), content("parts", 50_000)
+    old, new = content("parts old", 40_000), content("parts", 50_000)
 
     async def act(scene: Scene) -> None:
         await put_in_parts(scene.engine.store, NAME, new)
@@ -125,7 +125,7 @@ def parts() -> Operation:
 
 def append() -> Operation:
     """As AIStore's append has it: a part of what is there, a part of what comes."""
-    old, more = content("append old", 30_000), content("append", 17_000)
+    old, more = content("append old", 60_000), content("append", 34_000)
 
     async def act(scene: Scene) -> None:
         store = scene.engine.store
@@ -146,7 +146,7 @@ def append() -> Operation:
 
 
 def copies(name: str, source: Place) -> Operation:
-    old, new = content(f"{name} old", 20_000), BYSTANDERS[source]
+    old, new = content(f"{name} old", 40_000), BYSTANDERS[source]
 
     async def act(scene: Scene) -> None:
         await scene.engine.store.copy(BUCKET, CopyRequest(*source, NAME))
@@ -155,7 +155,7 @@ def copies(name: str, source: Place) -> Operation:
 
 
 def rechunks() -> Operation:
-    data = content("rechunk", 45_000)
+    data = content("rechunk", 90_000)
 
     async def act(scene: Scene) -> None:
         await rechunk(scene.engine, replace(BUCKET, properties=CHUNKED.properties), NAME, without_failure)
@@ -170,7 +170,7 @@ async def without_failure(step: Step) -> None:
 
 
 def annotates() -> Operation:
-    data = content("annotate", 20_000)
+    data = content("annotate", 40_000)
 
     async def act(scene: Scene) -> None:
         await scene.engine.store.annotate(BUCKET, NAME, {"colour": "blue"})
@@ -183,11 +183,11 @@ def deletes(name: str, bucket: Bucket) -> Operation:
         with suppress(ObjectNotFound):
             await scene.engine.store.delete(bucket, NAME)
 
-    return Operation(name, act, {(bucket, NAME): content(name, 45_000)}, {(bucket, NAME): None})
+    return Operation(name, act, {(bucket, NAME): content(name, 90_000)}, {(bucket, NAME): None})
 
 
 def removes_bucket() -> Operation:
-    old = {(DOOMED, f"{NAME}-{size}"): content(str(size), size) for size in (100, 20_000, 45_000)}
+    old = {(DOOMED, f"{NAME}-{size}"): content(str(size), size) for size in (100, 40_000, 90_000)}
 
     async def act(scene: Scene) -> None:
         scene.fence.removed.add(DOOMED.id)
@@ -221,9 +221,9 @@ CHANGES = (
     writes("inline", 3_000),
     writes("single", 40_000),
     writes("inline-over-single", 3_000, old_size=40_000),
-    writes("large", 9 << 20, old_size=20_000),
-    writes("chunked", 35_000, bucket=CHUNKED),
-    writes("versioned", 20_000, bucket=VERSIONED),
+    writes("large", 9 << 20, old_size=40_000),
+    writes("chunked", 70_000, bucket=CHUNKED),
+    writes("versioned", 40_000, bucket=VERSIONED),
     parts(),
     append(),
     copies("copy", (CHUNKED, "chunked")),
@@ -238,6 +238,6 @@ CHANGES = (
 READS = (  # what comes from an index comes from its map, without a call
     reads("get", (BUCKET, "large")),
     reads("get-chunked", (CHUNKED, "chunked")),
-    reads("get-range", (CHUNKED, "chunked"), RangeRequest(9_000, 31_000)),
+    reads("get-range", (CHUNKED, "chunked"), RangeRequest(18_000, 62_000)),
 )
 OPERATIONS = {operation.name: operation for operation in (*CHANGES, *READS)}

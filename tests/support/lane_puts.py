@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from support.lane_requests import Generator, Signed, header_signed, presigned
 
-SIZES = (0, 1, 100, 4096, 16_383, 16_384, 16_385, 20_000, 70_000)
+SIZES = (0, 1, 100, 4096, 32_767, 32_768, 32_769, 20_000, 70_000)
 LARGE_SIZES = (300_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
 """In bytes, about the largest that the index holds, and the largest that take the lane."""
 TYPES = ("text/plain", "application/json", 'image/x; a="b"', "a/b\u00ff", "")

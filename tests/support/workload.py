@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import requests
 
-SIZES = (0, 1, 4096, 16 * 1024, 16 * 1024 + 1, 200_000, 3 << 20)
+SIZES = (0, 1, 4096, 32 * 1024, 32 * 1024 + 1, 200_000, 3 << 20)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from shoal_client.client import ShoalClient
 from shoal_core.errors import BucketNotFound, InvalidArgument, ObjectNotFound, RangeNotSatisfiable
 from support.tars import tar_of
 
-SIZES = (0, 1, 4096, 16384, 16385, 70_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 5)
+SIZES = (0, 1, 4096, 32768, 32769, 70_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 5)
 BODIES = {f"o-{size}": os.urandom(size) for size in SIZES}
 MEMBERS = {f"m/{number}": os.urandom(number * 3000) for number in range(30)}
 

@@ -30,7 +30,7 @@ MIB = 1 << 20
 CONTENT = os.urandom(5 * MIB + 777)
 
 
-@pytest.mark.parametrize("size", [0, 1, 16 << 10, MIB, MIB + 1, len(CONTENT)])
+@pytest.mark.parametrize("size", [0, 1, 32 << 10, MIB, MIB + 1, len(CONTENT)])
 async def test_every_byte_comes_from_the_files(bucket: BucketClient, size: int) -> None:
     await bucket.put("a", CONTENT[:size])
     with await bucket.open_local("a") as local:

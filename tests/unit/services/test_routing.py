@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 BUCKET = BucketReference(name="spread")
 NAMES = [f"n{number:02}" for number in range(40)]
-LARGE = bytes(30_000)
+LARGE = bytes(40_000)
 
 
 @pytest.fixture(scope="module")

@@ -88,8 +88,8 @@ async def test_what_is_missing_does_not_hold_up_what_follows(engine: Engine) -> 
 
 
 async def test_no_more_is_taken_than_fits_into_a_cache(engine: Engine) -> None:
-    await put(engine, "a", bytes(16_384))
-    assert len(entries(engine, [item("a")] * 100)) == AT_HAND_BYTES // 16_384
+    await put(engine, "a", bytes(32_768))
+    assert len(entries(engine, [item("a")] * 100)) == AT_HAND_BYTES // 32_768
 
 
 async def test_members_come_once_the_shard_is_known(engine: Engine) -> None:

@@ -105,7 +105,7 @@ async def test_a_delete_happens_exactly_when_its_condition_holds(engine: Engine,
 
 async def test_one_of_many_writers_of_a_new_name_wins(engine: Engine, tmp_path: Path) -> None:
     new = Preconditions(if_none_match=("*",))
-    bodies = [bytes([number]) * 20_000 for number in range(20)]
+    bodies = [bytes([number]) * 40_000 for number in range(20)]
     outcomes = await asyncio.gather(
         *(put(engine, "a", body, preconditions=new) for body in bodies), return_exceptions=True
     )

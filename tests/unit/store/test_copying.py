@@ -111,7 +111,7 @@ async def test_a_small_copy_has_its_bytes_in_the_index(engine: Engine, tmp_path:
 
 
 async def test_a_copy_of_damaged_bytes_is_refused_when_it_is_read(engine: Engine, tmp_path: Path) -> None:
-    await put(engine, "a", LARGE[:20_000])
+    await put(engine, "a", LARGE[:40_000])
     (path,) = stored(tmp_path)
     with path.open("r+b") as file:
         file.write(bytes([LARGE[0] ^ 1]))

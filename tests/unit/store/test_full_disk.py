@@ -123,7 +123,7 @@ async def test_large_objects_until_the_disk_is_full_leave_one_file_each(engine: 
     acknowledged = 0
     with suppress(OutOfSpace):
         for number in range(10_000):
-            await put(engine, f"{number:0500}", os.urandom(17_000))
+            await put(engine, f"{number:0500}", os.urandom(33_000))
             acknowledged += 1
     assert 100 < acknowledged < 10_000
     assert len(stored(disk)) == acknowledged

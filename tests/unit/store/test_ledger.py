@@ -53,7 +53,7 @@ async def store_states(folder: Path) -> tuple[Path, Path]:
     chance = random.Random(1)
     async with running_engine(after, mountpaths=1) as engine:
         await asyncio.gather(
-            *(put(engine, f"object-{number:03}", b"1" * 17_000) for number in range(OBJECTS))
+            *(put(engine, f"object-{number:03}", b"1" * 33_000) for number in range(OBJECTS))
         )
         upload = await engine.store.begin_upload(BUCKET, PutRequest("upload"))
     shutil.copytree(after, before)
@@ -61,13 +61,13 @@ async def store_states(folder: Path) -> tuple[Path, Path]:
         for number in range(OBJECTS):
             match chance.choice(["kept", "overwritten", "deleted"]):
                 case "overwritten":
-                    await put(engine, f"object-{number:03}", b"2" * 17_000)
+                    await put(engine, f"object-{number:03}", b"2" * 33_000)
                 case "deleted":
                     await engine.store.delete(BUCKET, f"object-{number:03}")
-                    await put(engine, f"object-{number:03}-new", b"2" * 17_000)
-        await engine.store.put_part(BUCKET, upload.id, 1, PutRequest("upload"), in_pieces(b"2" * 17_000))
-        await put(engine, "versioned", b"2" * 17_000, bucket=VERSIONED)
-        await put(engine, "versioned", b"3" * 17_000, bucket=VERSIONED)
+                    await put(engine, f"object-{number:03}-new", b"2" * 33_000)
+        await engine.store.put_part(BUCKET, upload.id, 1, PutRequest("upload"), in_pieces(b"2" * 33_000))
+        await put(engine, "versioned", b"2" * 33_000, bucket=VERSIONED)
+        await put(engine, "versioned", b"3" * 33_000, bucket=VERSIONED)
     return before, after
 
 
@@ -156,11 +156,11 @@ def behind(path: Path) -> None:
 async def test_the_ledger_follows_commits_of_every_kind(tmp_path: Path) -> None:
     async with running_engine(tmp_path, mountpaths=1) as engine:
         for bucket in (BUCKET, VERSIONED):
-            for data in (b"1", b"2" * 17_000):
+            for data in (b"1", b"2" * 33_000):
                 await put(engine, "object", data, bucket=bucket)
             await engine.store.annotate(bucket, "object", {"a": "b"}, replace=False)
             await engine.store.delete(bucket, "object")
-        await put_in_parts(engine.store, "parts", b"3" * 17_000)
+        await put_in_parts(engine.store, "parts", b"3" * 33_000)
         upload = await engine.store.begin_upload(BUCKET, PutRequest("upload"))
         for data in (b"4", b"5"):
             await engine.store.put_part(BUCKET, upload.id, 1, PutRequest("upload"), in_pieces(data))
@@ -180,24 +180,24 @@ def ledger_of(index: Index) -> Ledger:
 
 async def test_a_row_that_comes_back_is_found_and_stays_found_after_later_commits(tmp_path: Path) -> None:
     async with running_engine(tmp_path, mountpaths=1) as engine:
-        await put(engine, "object", b"1" * 17_000)
+        await put(engine, "object", b"1" * 33_000)
         ((key, older),) = rows(engine, "records")
-        await put(engine, "object", b"2" * 17_000)
+        await put(engine, "object", b"2" * 33_000)
         index = engine.indexes["mp1"]
         put_raw(index, "records", key, older)
         for _ in range(2):
             with pytest.raises(DamagedRows, match="lost-rows"):
                 proved(index)
-            await put(engine, "object", b"3" * 17_000)
+            await put(engine, "object", b"3" * 33_000)
 
 
 async def test_an_index_that_lost_rows_is_not_copied_and_what_it_named_is_nobodys_orphan(
     tmp_path: Path,
 ) -> None:
     async with running_engine(tmp_path, mountpaths=1) as engine:
-        await put(engine, "object", b"1" * 17_000)
+        await put(engine, "object", b"1" * 33_000)
         ((key, older),) = rows(engine, "records")
-        await put(engine, "object", b"2" * 17_000)
+        await put(engine, "object", b"2" * 33_000)
         put_raw(engine.indexes["mp1"], "records", key, older)
     kinds = [finding.kind for finding in verify(mountpath_folders(tmp_path, 1)).findings]
     assert kinds == ["lost-rows", "missing-chunk"]
@@ -219,7 +219,7 @@ async def test_a_start_leaves_out_the_mountpath_whose_index_is_not_whole_and_a_r
 ) -> None:
     folders = mountpath_folders(tmp_path)
     async with running_engine(tmp_path) as engine:
-        kept = {name_kept_by(engine, "mp1"): b"1" * 17_000, name_kept_by(engine, "mp2"): b"2"}
+        kept = {name_kept_by(engine, "mp1"): b"1" * 33_000, name_kept_by(engine, "mp2"): b"2"}
         for name, data in kept.items():
             await put(engine, name, data)
     damage(folders["mp1"])
@@ -254,7 +254,7 @@ async def test_an_index_without_a_ledger_is_read_as_it_is_and_gets_one_when_it_i
     tmp_path: Path,
 ) -> None:
     async with running_engine(tmp_path, mountpaths=1) as engine:
-        await put(engine, "object", b"1" * 17_000)
+        await put(engine, "object", b"1" * 33_000)
     path = tmp_path / "mp1"
     with lmdb.open(str(path / "index"), max_dbs=len(TABLES)) as environment:
         meta = environment.open_db(b"meta", create=False)

@@ -367,7 +367,7 @@ async def test_whatever_bits_flip_no_wrong_bytes_are_read_after_a_rebuild(tmp_pa
     async with running_engine(tmp_path) as engine:
 
         async def write(name: str) -> None:
-            data = random_.randbytes(random_.choice([100, 30_000, 90_000]))
+            data = random_.randbytes(random_.choice([100, 40_000, 90_000]))
             versions.setdefault(name, []).append(data)
             if len(data) > 50_000 and random_.random() < 0.6:
                 await put_in_chunks(engine, name, data, 40_000)

@@ -34,7 +34,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
         yield engine
 
 
-async def test_a_body_of_16384_bytes_makes_no_file_and_one_more_byte_does(
+async def test_a_body_of_32768_bytes_makes_no_file_and_one_more_byte_does(
     engine: Engine, tmp_path: Path
 ) -> None:
     await put(engine, "small", os.urandom(INLINE_BYTES_MAX))
