@@ -70,7 +70,7 @@ def page(folder: Path, number: int) -> bytearray:
         return bytearray(file.read(PAGE_BYTES))
 
 
-def set_page(folder: Path, number: int, data: bytes) -> None:
+def set_page(folder: Path, number: int, data: bytes | bytearray) -> None:
     with file_of(folder).open("r+b") as file:
         file.seek(number * PAGE_BYTES)
         file.write(data)
