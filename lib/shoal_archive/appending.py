@@ -12,8 +12,10 @@ import time
 import zipfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
+
+import msgspec
 
 from shoal_archive.archives import Archives, exact
 from shoal_archive.compression import compressor_of, decompressed
@@ -83,7 +85,7 @@ class Appending:
         else:
             content = await self._longer(bucket, archive, format, member)
             condition = Preconditions(if_version=archive.info.version)
-        longer = replace(request, size=None, checksums=(), preconditions=condition)
+        longer = msgspec.structs.replace(request, size=None, checksums=(), preconditions=condition)
         try:
             async with aclosing(content):
                 return await self._store.put(bucket, longer, content)

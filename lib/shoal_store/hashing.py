@@ -41,6 +41,13 @@ def etag_kind(bucket: Bucket, request: PutRequest) -> EtagKind:
     return "fast" if bucket.properties.s3_etag == "fast" else "md5"
 
 
+def made(name: str) -> Hash:
+    """Raises InvalidArgument for a type that is not known."""
+    if (kind := HASHES.get(name)) is None:
+        raise InvalidArgument(f"checksum type {name!r} is not known; use one of {', '.join(HASHES)}")
+    return kind()
+
+
 class ContentHashes:
     """The checksums owed for one body: the bucket's, the client's, and the etag; nothing else is computed."""
 
@@ -48,22 +55,21 @@ class ContentHashes:
         self._promised = tuple(promised)
         self._kept = "" if kept == "none" else kept
         self._etag_kind = etag
-        md5 = {"md5"} if etag == "md5" else set[str]()
-        wanted = {checksum.type for checksum in self._promised} | {self._kept} - {""} | md5
-        if unknown := wanted - HASHES.keys():
-            raise InvalidArgument(
-                f"checksum type {sorted(unknown)[0]!r} is not known; use one of {', '.join(HASHES)}"
-            )
-        self._hashes = {name: HASHES[name]() for name in wanted}
+        wanted = [checksum.type for checksum in self._promised]
+        if self._kept:
+            wanted.append(self._kept)
+        if etag == "md5":
+            wanted.append("md5")
+        self._hashes = {name: made(name) for name in wanted}
         self.xxh3 = None if etag == "md5" else xxhash.xxh3_64()
         """Of all bytes so far, if the etag is one."""
         self._etag: Hash = self.xxh3 or self._hashes["md5"]
-        self._distinct = {id(each): each for each in (self._etag, *self._hashes.values())}.values()
-        self.are_slow = not SLOW.isdisjoint(wanted)
+        self._all = (*self._hashes.values(), self.xxh3) if self.xxh3 else (*self._hashes.values(),)
+        self.are_slow = not SLOW.isdisjoint(self._hashes)
         """Then they are worth a thread of their own."""
 
     def update(self, data: Bytes) -> None:
-        for hash in self._distinct:
+        for hash in self._all:
             hash.update(data)
 
     def update_all(self, pieces: Iterable[Bytes]) -> None:

@@ -28,7 +28,7 @@ from shoal_store.durability import storage_error, sync_directory
 from shoal_store.leaf_pages import Keys, read_ahead, table_of
 from shoal_store.ledger import KEY as LEDGER, SUMMED, Ledger
 from shoal_store.mountpaths import available_bytes
-from shoal_store.slots import OwnedSlots, holds
+from shoal_store.slots import OwnedSlots
 
 MAP_BYTES = 1 << 40
 """Of addresses, not of the disk: the most that an index can grow to."""
@@ -133,7 +133,7 @@ class Index:
 
     def _open(self, *, create: bool) -> None:
         self._owned_at: tuple[int, bytes] = (-1, b"")
-        """Of the last transaction that looked: its number, and the slots. One tuple, since threads look, too."""
+        """Of the last transaction that looked: its number, and `bitmap_of_look`. One tuple, since threads look, too."""
         path = self.path
         if create:
             allocate_lock_file(self._place / "lock.mdb")
@@ -320,18 +320,21 @@ class Index:
 
     def check_owner_of_look(self, transaction: lmdb.Transaction, slot: int) -> None:
         """As `check_owner`, in a transaction that writes nothing."""
-        encoded = self.slots_of_look(transaction)
-        if not holds(encoded, slot):
-            self._check(OwnedSlots(encoded), slot)
-
-    def slots_of_look(self, transaction: lmdb.Transaction) -> bytes:
-        """As `OwnedSlots.encoded`. What one transaction that writes nothing finds holds for all of its number, so the
-        table is looked up once for each commit; a number that a writer gave up is used again."""
-        number, encoded = self._owned_at
+        number, bitmap = self._owned_at
         if transaction.id() != number:
-            encoded = bytes(self.owned(transaction).encoded)
-            self._owned_at = transaction.id(), encoded
-        return encoded
+            bitmap = self.bitmap_of_look(transaction)
+        if not bitmap[slot >> 3] & 1 << (slot & 7):
+            self.check_owner(transaction, slot)
+
+    def bitmap_of_look(self, transaction: lmdb.Transaction) -> bytes:
+        """Of the slots held: bit `slot & 7` of byte `slot >> 3`. What one transaction that writes nothing finds holds
+        for all of its number, so the table is looked up once for each commit; a number that a writer gave up is used
+        again."""
+        number, bitmap = self._owned_at
+        if transaction.id() != number:
+            bitmap = self.owned(transaction).bitmap
+            self._owned_at = transaction.id(), bitmap
+        return bitmap
 
     def _check(self, owned: OwnedSlots, slot: int) -> None:
         if not owned.holds(slot):

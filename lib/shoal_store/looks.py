@@ -18,7 +18,6 @@ from shoal_store.keys import PlacedName, key_of
 from shoal_store.mountpaths import Mountpaths
 from shoal_store.ready import OPEN_FLAGS, cached_bytes, chunk_ranges
 from shoal_store.record import ChunkPlace, Record, decode_record
-from shoal_store.slots import EPOCH_BYTES
 from shoal_store.warmth import Warmth
 from shoal_store.window import VerifiedWindow
 
@@ -91,8 +90,8 @@ class Looks:
         if view is None:
             view = self._views[mountpath_id] = _View(self._indexes[mountpath_id])
         slot = place.slot
-        if not view.slots[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7):
-            view.index.check_owner_of_look(view.transaction, slot)
+        if not view.owned[slot >> 3] & 1 << (slot & 7):
+            view.index.check_owner(view.transaction, slot)
         return view
 
     def _descriptor(self, chunk: ChunkPlace) -> int:
@@ -106,11 +105,11 @@ class Looks:
 class _View:
     """One index as it stood at the first look. Values are bytes of their own, no views."""
 
-    __slots__ = ("index", "payloads", "reading", "records", "slots", "transaction")
+    __slots__ = ("index", "owned", "payloads", "reading", "records", "transaction")
 
     def __init__(self, index: Index) -> None:
         self.index = index
         self.records, self.payloads = index.records, index.payloads
         self.reading: Reading = index.read(buffers=False)
         self.transaction: lmdb.Transaction = self.reading.__enter__()
-        self.slots = index.slots_of_look(self.transaction)
+        self.owned = index.bitmap_of_look(self.transaction)

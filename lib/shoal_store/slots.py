@@ -35,13 +35,12 @@ class OwnedSlots:
         return int.from_bytes(self.encoded[:EPOCH_BYTES])
 
     @property
+    def bitmap(self) -> bytes:
+        return bytes(self.encoded[EPOCH_BYTES:])
+
+    @property
     def all(self) -> bool:
-        return self.encoded[EPOCH_BYTES:] == b"\xff" * BITMAP_BYTES
+        return self.bitmap == b"\xff" * BITMAP_BYTES
 
     def holds(self, slot: int) -> bool:
-        return holds(self.encoded, slot)
-
-
-def holds(encoded: bytes | memoryview, slot: int) -> bool:
-    """Of the value itself, for those who look thousands of times a second."""
-    return bool(encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7))
+        return bool(self.encoded[EPOCH_BYTES + (slot >> 3)] & 1 << (slot & 7))
