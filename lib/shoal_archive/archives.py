@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from shoal_archive.compression import decompressed
 from shoal_archive.formats import (
@@ -22,7 +24,7 @@ from shoal_archive.tar_blocks import END, member_header, padding
 from shoal_archive.tar_reading import Member, NotAnArchive, TarReader
 from shoal_archive.zip_reading import LOCAL_HEADER_BYTES, UNREADABLE, data_offset, inflated
 from shoal_core.errors import DataCorrupt, ObjectNotFound, PreconditionFailed, TooBusy
-from shoal_core.objects import Bucket, ObjectInfo, ObjectStore
+from shoal_core.objects import Bucket, BucketId, ObjectInfo, ObjectStore, Version
 
 ATTEMPTS = 5
 """Of reads of an archive that is replaced all the time."""
@@ -58,6 +60,8 @@ class Archives:
     def __init__(self, store: ObjectStore, *, indexes: IndexCache | None = None) -> None:
         self._store = store
         self.indexes = indexes or IndexCache()
+        self._turns = WeakValueDictionary[tuple[BucketId, str, Version], asyncio.Lock]()
+        """Of those who read the index of one version; kept by them alone."""
 
     async def open_member(self, bucket: Bucket, name: str, path: str, *, mime: str = "") -> MemberBody:
         """Raises ObjectNotFound for the object and for the member, NotAnArchive."""
@@ -122,11 +126,20 @@ class Archives:
 
     async def index(self, bucket: Bucket, archive: StoredArchive, format: ArchiveFormat) -> ArchiveIndex:
         name, version = archive.info.name, archive.info.version
-        index = self.indexes.get(bucket.id, name, version)
-        if index is None or index.format is not format:
-            index = await read_index(archive, format)
-            self.indexes.put(bucket.id, name, index)
+        if (index := self._known_index(bucket, archive, format)) is not None:
+            return index
+        # All members of a new shard that a batch wants ask at once: one reads it, and the others find what that found.
+        async with self._turns.setdefault((bucket.id, name, version), asyncio.Lock()):
+            if (index := self._known_index(bucket, archive, format)) is None:
+                index = await read_index(archive, format)
+                self.indexes.put(bucket.id, name, index)
         return index
+
+    def _known_index(
+        self, bucket: Bucket, archive: StoredArchive, format: ArchiveFormat
+    ) -> ArchiveIndex | None:
+        index = self.indexes.get(bucket.id, archive.info.name, archive.info.version)
+        return index if index is not None and index.format is format else None
 
     @staticmethod
     def format_of_new(name: str, mime: str) -> ArchiveFormat:
