@@ -77,22 +77,33 @@ def leaves_of(descriptor: int, table: Table, keys: Keys, *, page_bytes: int) -> 
 
 def children(page: bytes, keys: Keys) -> Iterator[int]:
     """Of a branch page, those in which the keys would be."""
-    flags, lower = FLAGS.unpack_from(page)
-    if not flags & BRANCH:
+    if not FLAGS.unpack_from(page)[0] & BRANCH:
         return
-    nodes = memoryview(page)[HEAD_BYTES:lower].cast("H")
+    places = nodes(page)
 
     def key_at(number: int) -> bytes:
-        at = nodes[number]
+        at = places[number]
         length = NODE.unpack_from(page, at)[2]
         return page[at + NODE.size : at + NODE.size + length]
 
     # Each child has the keys from its own on; whatever the first one's says, all that come before the second.
-    others = range(1, len(nodes))
+    others = range(1, len(places))
     first, end = bisect_right(others, keys.start, key=key_at), bisect_left(others, keys.end, key=key_at)
-    for at in nodes[first : end + 1]:
-        low, high, _ = NODE.unpack_from(page, at)
-        yield low | high << 32
+    for at in places[first : end + 1]:
+        yield child_at(page, at)
+
+
+def child_at(page: bytes, at: int) -> int:
+    """The number of the page that this node of a branch names."""
+    low, high, _ = NODE.unpack_from(page, at)
+    number: int = low | high << 32
+    return number
+
+
+def nodes(page: bytes) -> tuple[int, ...]:
+    """Where they are. Raises struct.error for a head that cannot be."""
+    lower = FLAGS.unpack_from(page)[1]
+    return struct.unpack_from(f"<{(lower - HEAD_BYTES) // 2}H", page, HEAD_BYTES)
 
 
 @contextmanager

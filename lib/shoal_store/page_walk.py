@@ -12,7 +12,17 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from shoal_store.leaf_pages import BRANCH, FLAGS, HEAD_BYTES, NODE, TABLE, opened, table_of
+from shoal_store.leaf_pages import (
+    BRANCH,
+    FLAGS,
+    HEAD_BYTES,
+    NODE,
+    TABLE,
+    child_at,
+    nodes,
+    opened,
+    table_of,
+)
 
 METAS = 2
 """The first pages; each says where a state of the index begins."""
@@ -113,8 +123,7 @@ def below(page: bytes) -> Iterator[int]:
                 yield from roots(page[at : at + TABLE.size])
     elif FLAGS.unpack_from(page)[0] & BRANCH:
         for at in nodes(page):
-            low, high, _ = NODE.unpack_from(page, at)
-            yield low | high << 32
+            yield child_at(page, at)
 
 
 def values(page: bytes) -> Iterator[tuple[int, int, int]]:
@@ -122,9 +131,3 @@ def values(page: bytes) -> Iterator[tuple[int, int, int]]:
     for at in nodes(page):
         value_bytes, flags, key_bytes = NODE.unpack_from(page, at)
         yield at + NODE.size + key_bytes, flags, value_bytes
-
-
-def nodes(page: bytes) -> tuple[int, ...]:
-    """Where they are."""
-    lower = FLAGS.unpack_from(page)[1]
-    return struct.unpack_from(f"<{(lower - HEAD_BYTES) // 2}H", page, HEAD_BYTES)

@@ -210,7 +210,7 @@ def pages_of(folder: Path, chance: random.Random) -> tuple[Path, int]:
     return path, chance.randrange(path.stat().st_size // PAGE)
 
 
-def put_page(path: Path, number: int, data: bytes) -> None:
+def put_page(path: Path, number: int, data: bytes | bytearray) -> None:
     with path.open("r+b") as file:
         file.seek(number * PAGE)
         file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from hypothesis import given, settings, strategies as st
 
 from shoal_store.index import Index
 from shoal_store.leaf_pages import Keys, Table, in_memory, leaves_of, opened, read_ahead, runs, table_of
+from support.damages import PAGE, get_page, put_page
 from support.waiting import eventually
 
-PAGE = 4096
 ROWS = 20_000
 ALL = Keys(b"", b"\xff")
 
@@ -106,6 +107,15 @@ async def test_pages_on_the_disk_alone_are_fetched(index: Index) -> None:
 def test_what_is_no_branch_page_leads_nowhere_and_harms_nobody(index: Index, root: int) -> None:
     read_ahead(file_of(index), table(index)._replace(root=root), ALL, rows=10, page_bytes=PAGE)
     assert table_of(b"short") is None
+
+
+@pytest.mark.parametrize("lower", [0, 15, 17, 0xFFFF])
+def test_a_branch_whose_head_is_damaged_harms_nobody(index: Index, tmp_path: Path, lower: int) -> None:
+    copy = Path(shutil.copy(file_of(index), tmp_path))
+    damaged = bytearray(get_page(copy, table(index).root))
+    damaged[12:14] = lower.to_bytes(2, "little")
+    put_page(copy, table(index).root, damaged)
+    read_ahead(copy, table(index), ALL, rows=10, page_bytes=PAGE)
 
 
 def test_pages_side_by_side_are_asked_for_together() -> None:

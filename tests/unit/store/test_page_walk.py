@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +10,10 @@ import pytest
 
 from shoal_store.bus_errors import is_readable
 from shoal_store.index import Index
-from shoal_store.leaf_pages import Keys, Table, leaves_of, table_of
+from shoal_store.leaf_pages import Keys, Table, leaves_of, opened, table_of
 from shoal_store.page_walk import damaged_page
+from support.damages import PAGE, get_page, put_page
 
-PAGE_BYTES = 4096
 ROWS = 3000
 ALL = Keys(b"", b"\xff" * 8)
 
@@ -44,7 +43,7 @@ def file_of(folder: Path) -> Path:
 
 
 def damaged(folder: Path) -> int | None:
-    return damaged_page(file_of(folder), page_bytes=PAGE_BYTES)
+    return damaged_page(file_of(folder), page_bytes=PAGE)
 
 
 def records(folder: Path) -> Table:
@@ -57,23 +56,12 @@ def records(folder: Path) -> Table:
 
 def leaves(folder: Path) -> list[int]:
     """Of the records, as a listing finds them."""
-    descriptor = os.open(file_of(folder), os.O_RDONLY)
-    try:
-        return [*leaves_of(descriptor, records(folder), ALL, page_bytes=PAGE_BYTES)]
-    finally:
-        os.close(descriptor)
+    with opened(file_of(folder)) as descriptor:
+        return [*leaves_of(descriptor, records(folder), ALL, page_bytes=PAGE)]
 
 
 def page(folder: Path, number: int) -> bytearray:
-    with file_of(folder).open("rb") as file:
-        file.seek(number * PAGE_BYTES)
-        return bytearray(file.read(PAGE_BYTES))
-
-
-def set_page(folder: Path, number: int, data: bytes | bytearray) -> None:
-    with file_of(folder).open("r+b") as file:
-        file.seek(number * PAGE_BYTES)
-        file.write(data)
+    return bytearray(get_page(file_of(folder), number))
 
 
 def test_a_sound_index_has_no_damaged_page(folder: Path) -> None:
@@ -91,8 +79,8 @@ def test_two_leaves_in_each_others_places_are_found(folder: Path) -> None:
     """LMDB's own walk passes over them: each is a leaf."""
     one, other = leaves(folder)[3:5]
     first, second = page(folder, one), page(folder, other)
-    set_page(folder, one, second)
-    set_page(folder, other, first)
+    put_page(file_of(folder), one, second)
+    put_page(file_of(folder), other, first)
     assert damaged(folder) in (one, other)
     assert not is_readable(folder)
 
@@ -103,7 +91,7 @@ def test_a_page_that_is_named_twice_is_found(folder: Path) -> None:
     first, second = memoryview(branch)[16:20].cast("H")
     branch[second : second + 6] = branch[first : first + 6]
     named = int.from_bytes(branch[first : first + 6], "little")
-    set_page(folder, root, branch)
+    put_page(file_of(folder), root, branch)
     assert damaged(folder) == named
 
 
@@ -112,7 +100,7 @@ def test_a_page_that_names_itself_does_not_keep_the_walk_from_its_end(folder: Pa
     branch = page(folder, root)
     (first,) = memoryview(branch)[16:18].cast("H")
     branch[first : first + 6] = root.to_bytes(6, "little")
-    set_page(folder, root, branch)
+    put_page(file_of(folder), root, branch)
     assert damaged(folder) == root
 
 
@@ -121,25 +109,23 @@ def test_a_page_in_use_that_lmdb_takes_for_free_is_found(folder: Path) -> None:
     one, other = leaves(folder)[3:5]
     head = page(folder, one)
     head[:8] = other.to_bytes(8, "little")
-    set_page(folder, one, head)
+    put_page(file_of(folder), one, head)
     with closing(Index("mp1", folder, writable=True, sync=False)) as index, index.write() as transaction:
-        key, _ = first_row(folder, one)
-        transaction.put(key, b"changed", db=index.records)
+        transaction.put(first_key(folder, one), b"changed", db=index.records)
     assert damaged(folder) == other
     assert not is_readable(folder)
 
 
-def first_row(folder: Path, number: int) -> tuple[bytes, int]:
-    """Its key, and where the node is."""
+def first_key(folder: Path, number: int) -> bytes:
     leaf = page(folder, number)
     (at,) = memoryview(leaf)[16:18].cast("H")
     length = int.from_bytes(leaf[at + 6 : at + 8], "little")
-    return bytes(leaf[at + 8 : at + 8 + length]), at
+    return bytes(leaf[at + 8 : at + 8 + length])
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_a_page_holds_the_walk_ends(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
     number = chance.choice([records(folder).root, *leaves(folder)])
-    set_page(folder, number, page(folder, number)[:8] + chance.randbytes(PAGE_BYTES - 8))
+    put_page(file_of(folder), number, page(folder, number)[:8] + chance.randbytes(PAGE - 8))
     damaged(folder)
