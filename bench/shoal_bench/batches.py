@@ -19,7 +19,7 @@ from shoal_bench.load import ROUNDS, BenchFailed, Measured
 from shoal_bench.systems import Running
 from shoal_bench.work import BUCKET, Scale, Size, body_of, fill_with, names
 
-PIECE_BYTES = 256 << 10
+PIECE_BYTES = 1 << 20
 WARM_ITEMS = 12_000
 SHARD = "shard.tar"
 MEMBER_BYTES = 10 << 10

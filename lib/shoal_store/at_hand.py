@@ -176,10 +176,7 @@ class _Disks:
             known: where this process has seen it in this batch, which another look need not prove.
         """
         found = self._found.get(known) or self._looked_for(place)
-        if found is None:
-            return None
-        warmth = found[1].warmth
-        return None if warmth.cold_until and not warmth.is_warm else found
+        return found if found is not None and found[1].warmth.is_warm else None
 
     def _looked_for(self, place: PlacedName) -> tuple[LocalObjectStore, Looks] | None:
         store = self._local_store(place)

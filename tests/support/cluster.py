@@ -257,7 +257,7 @@ class Cluster:
 
 def is_unfinished(path: Path) -> bool:
     """Whether this is what a write left in its process's folder; a file may go while we look."""
-    return path.is_file() and path.name != "lock"
+    return (path.is_symlink() or path.is_file()) and path.name != "lock"
 
 
 def is_alive(pid: int) -> bool:
