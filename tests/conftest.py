@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from shoal_store.reserve import FILE
-from support.cluster import Cluster
+from support.cluster import FORK_SUPPORT, Cluster
 from support.other_host import TwoHosts, can_make_hosts
 from support.real_input import library_files, write_large_file
+
+# Tests start clusters by a fork (`start_bound_process`) while their gRPC clients are at work: one of five such children
+# dies of gRPC's own handlers of forks (docs/development.md).
+os.environ[FORK_SUPPORT] = "0"
 
 
 def pytest_collection_finish() -> None:

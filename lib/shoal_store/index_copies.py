@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import xxhash
 
+from shoal_core.child_process import exit_of, piped
 from shoal_core.decoding import UNDECODABLE
 from shoal_core.errors import DataCorrupt, Unavailable
 from shoal_store.durability import storage_error, sync_data, sync_directory
@@ -178,27 +179,18 @@ class IndexCopier:
 
 async def ran(source: Path, file: Path, bytes_per_second: float, seconds_max: float) -> bytes:
     """What the copying process said. It does not outlive this call. Raises OSError, OutOfSpace and Unavailable."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        COPYING,
-        str(source),
-        str(file),
-        str(bytes_per_second),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(seconds_max):
-            output, errors = await process.communicate()
-    except TimeoutError as error:
-        raise Unavailable(f"copying the index of {source} took more than {seconds_max:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        said = errors.decode(errors="replace").strip()[-500:] or f"it ended with {process.returncode}"
+    command = [sys.executable, "-m", COPYING, str(source), str(file), str(bytes_per_second)]
+    with piped(command) as process:
+        try:
+            async with asyncio.timeout(seconds_max):
+                code = await exit_of(process)
+        except TimeoutError as error:
+            raise Unavailable(f"copying the index of {source} took more than {seconds_max:.0f} s") from error
+        finally:
+            process.kill()  # one that has ended hears nothing
+        # It has ended, so this waits for nothing; what it says fits into a pipe.
+        output, errors = process.communicate()
+    if code:
+        said = errors.decode(errors="replace").strip()[-500:] or f"it ended with {code}"
         raise Unavailable(f"the index of {source} could not be copied: {said}")
     return output

@@ -28,6 +28,7 @@ READY_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 45.0
 # Fsync would only make the shared machine slower: no test takes the power away from etcd.
 FAST_ETCD = "--unsafe-no-fsync"
+FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 
 
 class Cluster:
@@ -142,6 +143,7 @@ class Cluster:
             "SHOAL_GATEWAY_PROMOTE_FOLDER": str(self.promote_folder),
             **self._settings,
         }
+        environment.pop(FORK_SUPPORT, None)  # for the tests' process alone: users do not set it
         self._supervisor = start_bound_process(command, output=self._output_file, environment=environment)
         return self
 

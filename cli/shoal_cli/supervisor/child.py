@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import time
@@ -15,6 +14,7 @@ from shoal_cli.supervisor.backoff import Backoff
 from shoal_cli.supervisor.logs import last_words, size_of
 from shoal_cli.supervisor.parenthood import start_bound_process
 from shoal_cli.supervisor.state import ChildState, Phase
+from shoal_core.child_process import exit_of
 from shoal_core.errors import ConfigurationError
 
 READY_POLL_SECONDS = 0.05
@@ -177,22 +177,6 @@ class Child:
             self._process.kill()
             self._process.wait()
         self._process = None
-
-
-async def exit_of(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process without a thread; returns its exit code."""
-    loop = asyncio.get_running_loop()
-    while process.poll() is None:
-        ended = asyncio.Event()
-        descriptor = os.pidfd_open(process.pid)
-        loop.add_reader(descriptor, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-    assert process.returncode is not None
-    return process.returncode
 
 
 def how_it_ended(code: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
+import uvloop
 
 from shoal_core.errors import OutOfSpace, Unavailable
 from shoal_store import index_copies
@@ -86,6 +87,31 @@ async def test_commits_go_on_while_a_copy_is_made(engine: Engine) -> None:
     await put(engine, name, b"after")
     assert BUCKET.id + name.encode() in records_of(copy)
     assert copy.description.transaction < engine.indexes["mp1"].last_transaction()
+
+
+def test_a_copy_is_made_without_a_fork_of_the_target(tmp_path: Path) -> None:
+    """In whose child Python and gRPC would run, and meet what threads left behind that are not there: one in twenty
+    died before its first step. On uvloop, as targets run; asyncio's own loop does not fork."""
+    forks: list[int] = []
+    os.register_at_fork(before=lambda: forks.append(1))
+
+    async def copied_once() -> IndexCopy:
+        async with running_engine(tmp_path) as engine:
+            await put(engine, "n", b"x" * 2000)
+            return await copied(engine)
+
+    assert uvloop.run(copied_once()).description.rows
+    assert forks == []
+
+
+async def test_a_copy_that_takes_too_long_is_killed(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_copies, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(index_copies, "PATIENCE_FACTOR", 0.0)
+    with pytest.raises(Unavailable, match="took more than"):
+        await copied(engine)
+    assert list((tmp_path / "mp2" / "tmp").glob("*/copy*")) == []
 
 
 async def test_a_damaged_index_leaves_the_older_copy(engine: Engine, tmp_path: Path) -> None:
