@@ -24,8 +24,12 @@ async def in_pieces(data: bytes, size: int) -> AsyncIterator[bytes]:
         yield data[start : start + size]
 
 
-async def members_by_range(data: bytes) -> list[Member]:
+async def members_by_range(data: bytes, reads: list[int] | None = None) -> list[Member]:
+    """`reads` gets the lengths that were read."""
+
     async def read(offset: int, length: int) -> bytes:
+        if reads is not None:
+            reads.append(length)
         return data[offset : offset + length]
 
     reader, members = TarReader(RangeSource(read, len(data))), list[Member]()
@@ -70,6 +74,21 @@ async def test_we_read_what_tarfile_writes(
     content = packed.getvalue()
     for found in (await members_by_range(content), await members_by_stream(content, piece)):
         assert [(member.name, content[member.offset :][: member.size]) for member in found] == members
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (850, 4000, [128, 256, 512, 1024, 1024, 1024]),  # small members: longer and longer windows
+        (4, 1 << 20, [128] * 5),  # large ones: only their headers, in windows that stay short
+    ],
+)
+async def test_windows_grow_among_small_members_alone(count: int, size: int, expected: list[int]) -> None:
+    entry = member_header(b"member", size) + bytes(size) + padding(size)
+    reads: list[int] = []
+    assert len(await members_by_range(entry * count + END, reads)) == count
+    assert [length >> 10 for length in reads[:-1]] == expected[: len(reads) - 1]
+    assert len(reads) == len(expected)
 
 
 async def test_sizes_beyond_ustar_are_written_and_read() -> None:
