@@ -28,6 +28,13 @@ REPEATED = re.compile(
 )
 """A GET through AIStore's API without a query: what is before the name, a name that stands for itself, the rest."""
 
+PRESIGNED = re.compile(
+    rb"(GET /(?:s3/)?[A-Za-z0-9~_.-]+/)([A-Za-z0-9~_./-]{1,%d})\?([!\"$-~]*)&X-Amz-Signature=([0-9a-f]{64})"
+    rb"( HTTP/1\.1\r\n(?s:.)*)" % OBJECT_NAME_BYTES_MAX
+)
+"""A presigned GET through S3: what is before the name, a name that is its own canonical form, the query without its
+signature, that, the rest."""
+
 
 class WhileUnchanged(Generic[K, V]):
     """A dictionary that is empty again when buckets have changed."""

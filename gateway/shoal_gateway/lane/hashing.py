@@ -5,11 +5,13 @@ OpenSSL takes longer to make a context than to hash a request with it: a copy co
 
 from __future__ import annotations
 
-import hmac
 from functools import lru_cache
 from hashlib import sha256
 
 from shoal_gateway.s3.signature import signing_key
+
+BLOCK_BYTES = 64
+INNER, OUTER = (bytes(code ^ mask for code in range(256)) for mask in (0x36, 0x5C))
 
 _fresh = sha256()
 
@@ -22,16 +24,22 @@ def digest_of(data: bytes | memoryview) -> str:
 
 
 class KeyedHash:
-    """HMAC-SHA256 under one key."""
+    """HMAC-SHA256 under one key: RFC 2104, section 2. From two contexts, since `hmac.HMAC` is Python and takes half as
+    long again."""
 
     def __init__(self, key: bytes) -> None:
-        self._fresh = hmac.new(key, digestmod="sha256")
+        """`key`: up to 64 bytes, SHA-256's block."""
+        block = key.ljust(BLOCK_BYTES, b"\0")
+        assert len(block) == BLOCK_BYTES
+        self._inner = sha256(block.translate(INNER))
+        self._outer = sha256(block.translate(OUTER))
 
     def digest_of(self, data: bytes) -> str:
         """In hexadecimal digits."""
-        context = self._fresh.copy()
-        context.update(data)
-        return context.hexdigest()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
 
 @lru_cache(64)

@@ -22,7 +22,7 @@ from shoal_core.s3_keys import AccessKeys
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.call import decode_once
 from shoal_gateway.guard import LocalGuard
-from shoal_gateway.lane.admitted import REPEATED, Admitted, WhileUnchanged
+from shoal_gateway.lane.admitted import PRESIGNED, REPEATED, Admitted, WhileUnchanged
 from shoal_gateway.lane.heads import PlainHeads
 from shoal_gateway.lane.requests import (
     HASHED_BYTES_MAX,
@@ -33,7 +33,7 @@ from shoal_gateway.lane.requests import (
     parse_put,
     plain_range,
 )
-from shoal_gateway.lane.signature import LaneVerifier
+from shoal_gateway.lane.signature import LaneVerifier, PresignedForm
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, Route, permission_of
 from shoal_gateway.rest import objects as rest_objects
@@ -114,6 +114,10 @@ class FastLane:
         self._s3_buckets = admitted_to(parts, S3_PERMISSIONS)
         self._repeated = WhileUnchanged[tuple[str, bytes, bytes], Judged](parts.buckets)
         """By the caller's address and the head without the object's name."""
+        self._presigned = WhileUnchanged[tuple[str, bytes, bytes, bytes], tuple[Judged, PresignedForm]](
+            parts.buckets
+        )
+        """By the caller's address and the head without the object's name and the signature."""
         self._verifier = LaneVerifier(keys, region)
         self._heads = PlainHeads()
 
@@ -125,14 +129,17 @@ class FastLane:
             common: headers of every answer, first.
         """
         try:
-            if (repeated := REPEATED.fullmatch(data)) is None:
-                judged, raw_name = self._judged_head(data, peer), b""
-            else:
+            if (repeated := REPEATED.fullmatch(data)) is not None:
                 before, raw_name, rest = repeated.groups()
                 if (judged := self._repeated.get(key := (peer, before, rest))) is None:
                     judged = self._judged_head(data, peer)
                     if judged is not None:
                         self._repeated.keep(key, judged)
+            elif (repeated := PRESIGNED.fullmatch(data)) is not None:
+                before, raw_name, query, signature, rest = repeated.groups()
+                judged = self._judged_presigned(data, raw_name, signature, (peer, before, query, rest))
+            else:
+                judged, raw_name = self._judged_head(data, peer), b""
             if judged is None:
                 return None
             name = placed(judged.bucket.id, raw_name or encoded_name(judged.request))
@@ -219,6 +226,17 @@ class FastLane:
         if request is None or not self._guard.trusts(peer, request.headers[b"host"]):
             return None
         return self._judged(request)
+
+    def _judged_presigned(
+        self, data: bytes, raw_name: bytes, signature: bytes, key: tuple[str, bytes, bytes, bytes]
+    ) -> Judged | None:
+        """What is kept is all but the proof. Raises PermissionDenied."""
+        if (kept := self._presigned.get(key)) is not None:
+            return kept[0] if self._verifier.proves(kept[1], raw_name, signature) else None
+        judged = self._judged_head(data, key[0])
+        if judged is not None and (form := self._verifier.presigned_form(judged.request)) is not None:
+            self._presigned.keep(key, (judged, form))
+        return judged
 
     def _judged(self, request: LaneRequest) -> Judged | None:
         """Of a request from somebody who is trusted. Raises PermissionDenied."""

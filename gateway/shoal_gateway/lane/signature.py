@@ -13,8 +13,8 @@ from functools import lru_cache
 import msgspec
 
 from shoal_core.access import Principal
-from shoal_core.s3_keys import AccessKeys
-from shoal_gateway.lane.hashing import digest_of, hash_under
+from shoal_core.s3_keys import AccessKey, AccessKeys
+from shoal_gateway.lane.hashing import KeyedHash, digest_of, hash_under
 from shoal_gateway.lane.requests import UNSIGNED, LaneRequest
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.signature import (
@@ -60,8 +60,20 @@ class Claim(msgspec.Struct, gc=False, frozen=True):
     seconds_max: int
 
 
+class PresignedForm(msgspec.Struct, gc=False, frozen=True):
+    """A presigned request without its object's name and its signature: what many have in common that one client makes
+    within a second."""
+
+    key: AccessKey
+    keyed: KeyedHash
+    claim: Claim
+    before: bytes
+    behind: bytes
+    """Of the canonical request, around the name."""
+
+
 class LaneVerifier:
-    """Holds the keys; nothing that was verified is remembered."""
+    """Holds the keys; that something was verified is not remembered."""
 
     def __init__(self, keys: AccessKeys, region: str) -> None:
         self._keys = keys
@@ -71,19 +83,33 @@ class LaneVerifier:
         """Who signed this very request, if that can be proved here."""
         if b"authorization" in request.headers:
             return self._header_signed(request)
-        return self._presigned(request)
+        form = self.presigned_form(request)
+        if form is None or not self.proves(form, canonical_path(request.raw_name), signature_of(request)[1]):
+            return None
+        return form.key.principal
 
-    def _presigned(self, request: LaneRequest) -> Principal | None:
-        query, _, signature = request.raw_query.rpartition(SIGNATURE)
-        if (behind := signature.find(b"&")) >= 0:
-            query, signature = query + signature[behind:], signature[:behind]
+    def presigned_form(self, request: LaneRequest) -> PresignedForm | None:
+        query, _ = signature_of(request)
         claim = presigned_claim(query) if len(query) <= CLAIM_BYTES_MAX else None
-        if claim is None or not UNSIGNABLE.isdisjoint(request.headers):
+        if claim is None or not UNSIGNABLE.isdisjoint(request.headers) or (key := self._key(claim)) is None:
             return None
+        folder = canonical_path(b"%b%b/" % (request.root, request.raw_bucket))
+        return PresignedForm(
+            key,
+            hash_under(key.secret, claim.scope),
+            claim,
+            b"%b\n%b" % (request.method.encode(), folder),
+            b"\n%b\nhost:%b\n\nhost\n%b" % (claim.query, request.headers[b"host"], UNSIGNED),
+        )
+
+    def proves(self, form: PresignedForm, name: bytes, signature: bytes) -> bool:
+        """Whether the request of this form for `name` (in its canonical encoding) was signed, and is in time."""
+        claim = form.claim
         if not -SKEW_SECONDS_MAX <= time.time() - claim.issued <= claim.seconds_max:
-            return None
-        signed = b"host:%b\n\nhost\n%b" % (request.headers[b"host"], UNSIGNED)
-        return self._proved(request, claim, signed, signature)
+            return False
+        if self._keys.find(claim.access_key) is not form.key:
+            return False
+        return is_signed(form.keyed, claim, b"%b%b%b" % (form.before, name, form.behind), signature)
 
     def _header_signed(self, request: LaneRequest) -> Principal | None:
         headers = request.headers
@@ -102,23 +128,33 @@ class LaneVerifier:
             name.startswith(b"x-amz-") and name not in signed_names for name in headers
         ):
             return None
-        lines = [b"%b:%b\n" % (name, b" ".join(headers.get(name, b"").split())) for name in signed_names]
-        signed = b"%b\n%b\n%b" % (b"".join(lines), names, payload)
-        return self._proved(request, claim, signed, signature)
-
-    def _proved(
-        self, request: LaneRequest, claim: Claim, signed: bytes, signature: bytes
-    ) -> Principal | None:
-        known = self._keys.find(claim.access_key)
-        if known is None or claim.region not in self._regions:
+        if (key := self._key(claim)) is None:
             return None
-        path = request.raw_path
-        if not PLAIN_PATH.fullmatch(path):
-            path = canonical(path, safe="/").encode()
-        method = request.method.encode()
-        digest = digest_of(b"%b\n%b\n%b\n%b" % (method, path, claim.query, signed))
-        expected = hash_under(known.secret, claim.scope).digest_of(claim.begin + digest.encode())
-        return known.principal if hmac.compare_digest(expected.encode(), signature) else None
+        lines = [b"%b:%b\n" % (name, b" ".join(headers.get(name, b"").split())) for name in signed_names]
+        path, keyed = canonical_path(request.raw_path), hash_under(key.secret, claim.scope)
+        parts = (request.method.encode(), path, claim.query, b"".join(lines), names, payload)
+        return key.principal if is_signed(keyed, claim, b"\n".join(parts), signature) else None
+
+    def _key(self, claim: Claim) -> AccessKey | None:
+        return self._keys.find(claim.access_key) if claim.region in self._regions else None
+
+
+def is_signed(keyed: KeyedHash, claim: Claim, canonical_request: bytes, signature: bytes) -> bool:
+    expected = keyed.digest_of(claim.begin + digest_of(canonical_request).encode())
+    return hmac.compare_digest(expected.encode(), signature)
+
+
+def canonical_path(raw: bytes) -> bytes:
+    """Of a path or a part of one, between slashes."""
+    return raw if PLAIN_PATH.fullmatch(raw) else canonical(raw, safe="/").encode()
+
+
+def signature_of(request: LaneRequest) -> tuple[bytes, bytes]:
+    """A presigned URL's query without its signature, and that."""
+    query, _, signature = request.raw_query.rpartition(SIGNATURE)
+    if (behind := signature.find(b"&")) >= 0:
+        return query + signature[behind:], signature[:behind]
+    return query, signature
 
 
 @lru_cache(1024)
