@@ -97,7 +97,9 @@ class FileSender:
                 sent = self._body.send(self._connection, budget)
                 budget -= sent
                 self._moved += sent
-                if file.offset == file.end:
+                if file.offset < end:
+                    return  # the socket is full
+                if end == file.end:
                     self._read_until = 0
         except BlockingIOError:
             return
