@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
-import numpy
 import xxhash
-from numpy.typing import NDArray
 
 from shoal_core.objects import BucketId
 
+if TYPE_CHECKING:
+    from shoal_core.ranking import Ranking
+
 SLOTS = 65_536
 PLACEMENTS_KEPT = 4
-LOGARITHM_OF_2 = 0.6931471805599453
-SQUARE_ROOT_HALF = 0.7071067811865476
-LOGARITHM_TERMS = 11
-"""Of the series for ln; the next one would be less than a double can tell."""
 
 
 def slot_of(bucket_id: BucketId, name: str) -> int:
@@ -64,7 +62,7 @@ class Placement:
 
     def rank(self, slot: int) -> tuple[str, ...]:
         """All targets, best first, at most one of each failure domain until the domains run out."""
-        order = [self.targets[i] for i in numpy.argsort(-self._scores[:, slot], kind="stable")]
+        order = [self.targets[number] for number in self._ranking.best_first(slot)]
         ranked: list[PlacedTarget] = []
         while order:
             seen: set[str] = set()
@@ -81,59 +79,22 @@ class Placement:
         ids = [target.id for target in self.targets]
         if target_id not in ids:
             return bytes(SLOTS // 8)
-        return numpy.packbits(self._primaries == ids.index(target_id), bitorder="little").tobytes()
+        return self._ranking.owned(ids.index(target_id))
 
     @cached_property
     def primary_ids(self) -> list[str]:
         """As a list, since one number of an array takes long to get."""
         ids = [target.id for target in self.targets]
-        return [ids[number] for number in self._primaries.tolist()]
+        return [ids[number] for number in self._ranking.primaries()]
 
     @cached_property
-    def _primaries(self) -> NDArray[numpy.intp]:
-        primaries: NDArray[numpy.intp] = self._scores.argmax(axis=0)
-        return primaries
+    def _ranking(self) -> Ranking:
+        # Not at the top: NumPy takes a tenth of a second to import, and a command that asks others needs none of it.
+        from shoal_core.ranking import Ranking
 
-    @cached_property
-    def _scores(self) -> NDArray[numpy.float64]:
-        """`-weight / ln(u)`, u uniform in (0, 1) from a hash of slot and target."""
-        slots = numpy.arange(SLOTS, dtype=numpy.uint64)
-        rows = []
-        for target in self.targets:
-            mixed = mix(
-                slots * numpy.uint64(0x9E3779B97F4A7C15)
-                ^ numpy.uint64(xxhash.xxh3_64_intdigest(target.id.encode()))
-            )
-            uniform = ((mixed >> numpy.uint64(11)).astype(numpy.float64) + 0.5) * 2.0**-53
-            rows.append(target.weight / minus_logarithm(uniform))
-        return numpy.array(rows)
+        return Ranking(self.targets, SLOTS)
 
 
 @lru_cache(maxsize=PLACEMENTS_KEPT)
 def placement_of(epoch: int, targets: tuple[PlacedTarget, ...]) -> Placement:
     return Placement(epoch, targets)
-
-
-def mix(values: NDArray[numpy.uint64]) -> NDArray[numpy.uint64]:
-    """SplitMix64's finaliser: every input bit moves every output bit."""
-    values = (values ^ (values >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
-    return values ^ (values >> numpy.uint64(31))
-
-
-def minus_logarithm(values: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
-    """-ln of values in (0, 1), from additions, multiplications and divisions only.
-
-    Those are exact to the last bit on every processor; a library's logarithm is not, and two machines that
-    differ in one bit could disagree on who owns a slot.
-    """
-    mantissa, exponent = numpy.frexp(values)
-    small = mantissa < SQUARE_ROOT_HALF
-    mantissa = numpy.where(small, mantissa * 2, mantissa)
-    ratio = (mantissa - 1) / (mantissa + 1)
-    square = ratio * ratio
-    series = numpy.zeros_like(ratio)
-    for divisor in range(LOGARITHM_TERMS * 2 - 1, 0, -2):
-        series = series * square + 1.0 / divisor
-    result: NDArray[numpy.float64] = -((exponent - small) * LOGARITHM_OF_2 + 2 * ratio * series)
-    return result

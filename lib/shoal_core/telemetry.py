@@ -17,12 +17,15 @@ import secrets
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from shoal_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import structlog
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,12 +54,17 @@ def accepted_request_id(offered: str) -> str:
 
 def get_logger() -> structlog.stdlib.BoundLogger:
     """Log events as `get_logger().info("lease-lost", member="t1")`: a fixed name, and fields for the rest."""
+    # Not at the top: with it comes Rich, a tenth of a second that a command has no use for.
+    import structlog
+
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger()
     return logger
 
 
 def configure_logging(service: str, node_id: str, *, level: str = "info") -> None:
     """Send all logs of this process, those of libraries too, to stderr as JSON lines. Call once, at start."""
+    import structlog
+
     if level not in LEVELS:
         raise ConfigurationError(f"log_level is {level!r}; use one of {', '.join(LEVELS)}")
 

@@ -8,17 +8,15 @@ from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import structlog
-
 from shoal_core.errors import Conflict, ControlPlaneDown, LeaseLost
 from shoal_core.etcd.calls import Backoff
 from shoal_core.etcd.lease import Lease
 from shoal_core.etcd.values import ABSENT, CreateRevisionEquals, KeyValue, Snapshot
+from shoal_core.telemetry import get_logger
 
 if TYPE_CHECKING:
     from shoal_core.etcd.client import EtcdClient
 
-log = structlog.get_logger("shoal.etcd")
 
 LEADER_PREFIX = "/shoal/v1/leader/"
 
@@ -49,7 +47,7 @@ class Leadership:
         try:
             await self._lease.revoke()
         except ControlPlaneDown as error:
-            log.warning("etcd_leadership_not_resigned", key=self.key, reason=error.message)
+            get_logger().warning("etcd-leadership-not-resigned", key=self.key, reason=error.message)
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +65,7 @@ class Leadership:
         key_lost = asyncio.create_task(self._wait_until_key_is_gone())
         try:
             await asyncio.wait([lease_lost, key_lost], return_when=asyncio.FIRST_COMPLETED)
-            log.warning("etcd_leadership_lost", key=self.key)
+            get_logger().warning("etcd-leadership-lost", key=self.key)
         finally:
             self.lost.set()
             lease_lost.cancel()
@@ -107,7 +105,7 @@ class Election:
                 if leadership := await self._try_to_win():
                     return leadership
             except (ControlPlaneDown, LeaseLost) as error:
-                log.warning("etcd_campaign_interrupted", key=self.key, reason=error.message)
+                get_logger().warning("etcd-campaign-interrupted", key=self.key, reason=error.message)
             await backoff.pause()
 
     async def leader(self) -> str | None:

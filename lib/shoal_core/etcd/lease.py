@@ -8,17 +8,15 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import structlog
-
 from shoal.etcd.v1 import etcd_pb2
 from shoal_core.errors import ControlPlaneDown, LeaseLost, ShoalError
 from shoal_core.etcd.calls import Backoff, Stream
 from shoal_core.etcd.values import LeaseId
+from shoal_core.telemetry import get_logger
 
 if TYPE_CHECKING:
     from shoal_core.etcd.client import EtcdClient
 
-log = structlog.get_logger("shoal.etcd")
 
 # Two keepalives may get lost before the lease is in danger.
 KEEPALIVES_PER_TTL = 3
@@ -123,7 +121,7 @@ class Lease:
         try:
             await self.revoke()
         except ControlPlaneDown as error:
-            log.warning("etcd_lease_not_revoked", lease=self.id, reason=error.message)
+            get_logger().warning("etcd-lease-not-revoked", lease=self.id, reason=error.message)
 
     async def _keep_alive(self) -> None:
         backoff = Backoff()
@@ -138,9 +136,9 @@ class Lease:
                 else:
                     backoff.reset()
                     await asyncio.sleep(interval_seconds)
-            log.warning("etcd_lease_lost", lease=self.id, reason="no keepalive was answered in time")
+            get_logger().warning("etcd-lease-lost", lease=self.id, reason="no keepalive was answered in time")
         except ShoalError as error:
-            log.warning("etcd_lease_lost", lease=self.id, reason=error.message)
+            get_logger().warning("etcd-lease-lost", lease=self.id, reason=error.message)
         finally:
             self._drop_stream()
             self._deadline = 0.0

@@ -12,20 +12,18 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import structlog
-
 from shoal.etcd.v1 import etcd_pb2
 from shoal_core.errors import ShoalError
 from shoal_core.etcd.calls import Backoff, Stream
 from shoal_core.etcd.messages import watch_event
 from shoal_core.etcd.values import KeyRange, Snapshot, WatchBatch, WatchEvent
+from shoal_core.telemetry import get_logger
 
 if TYPE_CHECKING:
     from shoal_core.etcd.client import EtcdClient
 
 EVENTS_OF_ONE_RESPONSE_MAX = 1_000_000
 
-log = structlog.get_logger("shoal.etcd")
 
 WatchStream = Stream[etcd_pb2.WatchRequest, etcd_pb2.WatchResponse]
 
@@ -110,7 +108,9 @@ class Watch:
             self._end(created)
             return None
         if await self._is_other_history(created.header):
-            log.warning("etcd_history_replaced", keys=str(self._keys), expected_revision=start_revision)
+            get_logger().warning(
+                "etcd-history-replaced", keys=str(self._keys), expected_revision=start_revision
+            )
             self._list_anew()
             return None
         assert created.created
@@ -149,7 +149,7 @@ class Watch:
         return WatchBatch(revision, events)
 
     def _end(self, response: etcd_pb2.WatchResponse) -> None:
-        log.warning(
+        get_logger().warning(
             "etcd_watch_canceled",
             keys=str(self._keys),
             reason=response.cancel_reason,
@@ -167,7 +167,7 @@ class Watch:
 
     def _disconnect(self, error: ShoalError) -> None:
         if self.connected:
-            log.warning("etcd_watch_interrupted", keys=str(self._keys), reason=error.message)
+            get_logger().warning("etcd-watch-interrupted", keys=str(self._keys), reason=error.message)
         self._disconnect_quietly()
 
     def _disconnect_quietly(self) -> None:

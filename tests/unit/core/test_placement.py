@@ -10,7 +10,8 @@ import numpy
 import pytest
 
 from shoal_core.objects import BucketId
-from shoal_core.placement import SLOTS, PlacedTarget, Placement, minus_logarithm, slot_of
+from shoal_core.placement import SLOTS, PlacedTarget, Placement, slot_of
+from shoal_core.ranking import minus_logarithm
 
 BUCKET = BucketId(b"12345678")
 
