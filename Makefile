@@ -10,7 +10,7 @@ test:          ## install what the tests need and run them all
 
 test-faults:   ## what takes minutes because processes are killed in the middle of it
 	scripts/install dev
-	scripts/test tests/faults
+	scripts/test parallel tests/faults
 
 soak:          ## the same with new seeds until the contract's counts are reached; stop it at any time
 	scripts/install dev

@@ -28,7 +28,8 @@ MODULES = (
 )
 """Those that `test_every_method` names."""
 XXHASH = "xxhash==3.5.0"
-FEWER_CLUSTERS = "not two-hosts and not no-local-reads"
+ONE_CLUSTER = "not one-target and not two-hosts and not no-local-reads"
+"""Of three targets. Clusters differ behind the gateway, where nobody knows which SDK has asked."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def older_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(IS_OLDER, reason="this is the run with the older SDK")
-def test_every_method_works_with_one_target_and_three(older_sdk: Path, tmp_path: Path) -> None:
+def test_every_method_works(older_sdk: Path, tmp_path: Path) -> None:
     modules = [str(FOLDER / f"{module}.py") for module in MODULES]
     command = [
         sys.executable,
@@ -51,7 +52,7 @@ def test_every_method_works_with_one_target_and_three(older_sdk: Path, tmp_path:
         "pytest",
         "-q",
         "-k",
-        FEWER_CLUSTERS,
+        ONE_CLUSTER,
         f"--basetemp={tmp_path}/run",
         *modules,
     ]
