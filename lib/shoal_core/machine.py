@@ -34,8 +34,10 @@ class Machine:
     def read(self) -> MachineReading:
         memory = memory_lines(self._proc / "meminfo")
         total, available = memory["MemTotal"], memory["MemAvailable"]
-        for limit, used in self._cgroup_memory():
-            if limit < total:
+        for folder in self._cgroup_folders():
+            limit = number_in(folder / "memory.max", folder / "memory.limit_in_bytes")
+            # Only then is it asked what it uses, which the kernel has to add up.
+            if limit is not None and limit < total and (used := used_in(folder)) is not None:
                 total, available = limit, min(available, max(limit - used, 0))
         processor = self._waiting("cpu")
         return MachineReading(
@@ -44,19 +46,6 @@ class Machine:
             self._waiting_by_load_average() if processor is None else processor,
             self._waiting("io") or 0.0,
         )
-
-    def _cgroup_memory(self) -> Iterator[tuple[int, int]]:
-        """Limit and use, without what of the page cache would be given back, of the cgroups that have a limit."""
-        for folder in self._cgroup_folders():
-            limit = number_in(folder / "memory.max", folder / "memory.limit_in_bytes")
-            used = number_in(folder / "memory.current", folder / "memory.usage_in_bytes")
-            if limit is None or used is None:
-                continue
-            counts = counts_in(folder / "memory.stat")
-            cached = sum(
-                counts.get(f"total_{name}", counts.get(name, 0)) for name in ("active_file", "inactive_file")
-            )
-            yield limit, max(used - cached, 0)
 
     def _cgroup_folders(self) -> Iterator[Path]:
         """Where this process's cgroup may show: as it is named, or at the top, where a container sees its own."""
@@ -85,6 +74,18 @@ def memory_lines(file: Path = Path("/proc/meminfo")) -> dict[str, int]:
     """Bytes by name."""
     lines = (line.split() for line in file.read_text().splitlines())
     return {words[0].removesuffix(":"): int(words[1]) * KIBIBYTE for words in lines}
+
+
+def used_in(folder: Path) -> int | None:
+    """Of a cgroup's memory, without what of the page cache would be given back; None where it does not say."""
+    used = number_in(folder / "memory.current", folder / "memory.usage_in_bytes")
+    if used is None:
+        return None
+    counts = counts_in(folder / "memory.stat")
+    cached = sum(
+        counts.get(f"total_{name}", counts.get(name, 0)) for name in ("active_file", "inactive_file")
+    )
+    return max(used - cached, 0)
 
 
 def counts_in(file: Path) -> dict[str, int]:

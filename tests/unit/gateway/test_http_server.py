@@ -18,6 +18,7 @@ from shoal_gateway.parts import Parts
 from shoal_gateway.rest import batch
 from support.memory_store import MemoryBody, MemoryObjectStore
 from support.served_gateway import GET, PUT, Connection, Gateway, served
+from support.waiting import PATIENCE_SECONDS
 
 HEALTH = "GET /v1/health HTTP/1.1\nHost: localhost\n\n"
 BATCH = "GET /v1/ml/moss/b HTTP/1.1\nHost: localhost\nContent-Length: {}\n\n"
@@ -38,6 +39,15 @@ async def test_requests_follow_each_other_on_one_connection(gateway: Gateway) ->
         head, body = await connection.ask(GET.format("o").replace("GET", "HEAD"))
         assert ("content-length: 5" in head, body) == (True, b"")
         assert (await connection.ask(GET.format("o")))[1] == b"hello"
+
+
+async def test_the_date_goes_on(gateway: Gateway) -> None:
+    async with gateway.connection() as connection, asyncio.timeout(PATIENCE_SECONDS):
+        dates: set[str] = set()
+        while len(dates) < 2:
+            head, _ = await connection.ask(HEALTH)
+            dates.update(line for line in head.splitlines() if line.startswith("date: "))
+            await asyncio.sleep(0.1)
 
 
 async def test_blanks_after_a_value_are_not_of_it(gateway: Gateway) -> None:
