@@ -81,7 +81,8 @@ class HttpServer(uvicorn.Server):
         ticks = 0
         while not await self.on_tick(ticks):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), DATE_SECONDS)
+                async with asyncio.timeout(DATE_SECONDS):
+                    await self._stopping.wait()
             ticks += TICKS_A_DATE
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
