@@ -22,6 +22,7 @@ from typing import Any
 
 import uvloop
 
+import shoal_core.ranking  # noqa: F401  else the first request would wait until NumPy is there
 from shoal_core.errors import ConfigurationError, ShoalError
 from shoal_core.freed_memory import keep_for_next
 from shoal_core.settings_explained import explain
