@@ -183,11 +183,13 @@ async def ran(source: Path, file: Path, bytes_per_second: float, seconds_max: fl
     with piped(command) as process:
         try:
             async with asyncio.timeout(seconds_max):
-                code = await exit_of(process)
+                await exit_of(process)
         except TimeoutError as error:
             raise Unavailable(f"copying the index of {source} took more than {seconds_max:.0f} s") from error
         finally:
             process.kill()  # one that has ended hears nothing
+            # Awaited, since one that waits for a disk ends only when the disk answers.
+            code = await exit_of(process)
         # It has ended, so this waits for nothing; what it says fits into a pipe.
         output, errors = process.communicate()
     if code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -112,6 +113,27 @@ async def test_a_copy_that_takes_too_long_is_killed(
     with pytest.raises(Unavailable, match="took more than"):
         await copied(engine)
     assert list((tmp_path / "mp2" / "tmp").glob("*/copy*")) == []
+
+
+class LateToDie(subprocess.Popen[bytes]):
+    """As one that waits for a disk: it ends when the loop has had a turn."""
+
+    def kill(self) -> None:
+        asyncio.get_running_loop().call_later(0.05, super().kill)
+
+
+@pytest.mark.timeout(60)
+async def test_the_loop_goes_on_while_a_copy_that_was_killed_does_not_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_copies, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(index_copies, "PATIENCE_FACTOR", 0.0)
+    pipe = subprocess.PIPE
+    monkeypatch.setattr(
+        index_copies, "piped", lambda _command: LateToDie(["sleep", "600"], stdout=pipe, stderr=pipe)
+    )
+    with pytest.raises(Unavailable, match="took more than"):
+        await copied(engine)
 
 
 async def test_a_damaged_index_leaves_the_older_copy(engine: Engine, tmp_path: Path) -> None:
