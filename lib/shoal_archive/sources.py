@@ -60,24 +60,22 @@ class RangeSource:
         self._size = size
         self._window = b""
         self._window_begin = 0
-        self._window_bytes = WINDOW_BYTES
 
     async def read(self, count: int) -> bytes:
         count = min(count, self._size - self.position)
         begin = self.position - self._window_begin
         if begin < 0 or begin + count > len(self._window):
-            self._window_bytes = self._next_window_bytes(begin - len(self._window))
-            length = min(max(count, self._window_bytes), self._size - self.position)
+            length = min(max(count, self._next_window_bytes()), self._size - self.position)
             self._window = await self._read(self.position, length)
             self._window_begin, begin = self.position, 0
         self.position += count
         return self._window[begin : begin + count]
 
-    def _next_window_bytes(self, skipped: int) -> int:
-        """`skipped`: bytes between the last window and what is wanted now."""
-        if skipped < len(self._window):
-            return min(2 * self._window_bytes, WINDOW_BYTES_MAX)
-        return WINDOW_BYTES
+    def _next_window_bytes(self) -> int:
+        """Twice the last one, unless more than that was skipped behind it."""
+        held = len(self._window)
+        skipped = self.position - self._window_begin - held
+        return min(2 * held, WINDOW_BYTES_MAX) if skipped < held else WINDOW_BYTES
 
     async def skip(self, count: int) -> None:
         if self.position + count > self._size:

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from shoal_core.access import Permission, Principal
 from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, BucketReference
 from shoal_gateway.lane.requests import OBJECTS
+from shoal_gateway.lane.signature import SIGNATURE
 from shoal_gateway.parts import Buckets
 
 K = TypeVar("K")
@@ -29,8 +30,8 @@ REPEATED = re.compile(
 """A GET through AIStore's API without a query: what is before the name, a name that stands for itself, the rest."""
 
 PRESIGNED = re.compile(
-    rb"(GET /(?:s3/)?[A-Za-z0-9~_.-]+/)([A-Za-z0-9~_./-]{1,%d})\?([!\"$-~]*)&X-Amz-Signature=([0-9a-f]{64})"
-    rb"( HTTP/1\.1\r\n(?s:.)*)" % OBJECT_NAME_BYTES_MAX
+    rb"(GET /(?:s3/)?[A-Za-z0-9~_.-]+/)([A-Za-z0-9~_./-]{1,%d})\?([!\"$-~]*)%b([0-9a-f]{64})"
+    rb"( HTTP/1\.1\r\n(?s:.)*)" % (OBJECT_NAME_BYTES_MAX, SIGNATURE)
 )
 """A presigned GET through S3: what is before the name, a name that is its own canonical form, the query without its
 signature, that, the rest."""

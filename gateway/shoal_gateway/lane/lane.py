@@ -135,9 +135,8 @@ class FastLane:
                     judged = self._judged_head(data, peer)
                     if judged is not None:
                         self._repeated.keep(key, judged)
-            elif (repeated := PRESIGNED.fullmatch(data)) is not None:
-                before, raw_name, query, signature, rest = repeated.groups()
-                judged = self._judged_presigned(data, raw_name, signature, (peer, before, query, rest))
+            elif (presigned := PRESIGNED.fullmatch(data)) is not None:
+                judged, raw_name = self._judged_presigned(data, peer, presigned), presigned[2]
             else:
                 judged, raw_name = self._judged_head(data, peer), b""
             if judged is None:
@@ -227,14 +226,13 @@ class FastLane:
             return None
         return self._judged(request)
 
-    def _judged_presigned(
-        self, data: bytes, raw_name: bytes, signature: bytes, key: tuple[str, bytes, bytes, bytes]
-    ) -> Judged | None:
-        """What is kept is all but the proof. Raises PermissionDenied."""
-        if (kept := self._presigned.get(key)) is not None:
+    def _judged_presigned(self, data: bytes, peer: str, presigned: re.Match[bytes]) -> Judged | None:
+        """What is kept is all but the proof. `presigned`: of PRESIGNED. Raises PermissionDenied."""
+        before, raw_name, query, signature, rest = presigned.groups()
+        if (kept := self._presigned.get(key := (peer, before, query, rest))) is not None:
             return kept[0] if self._verifier.proves(kept[1], raw_name, signature) else None
-        judged = self._judged_head(data, key[0])
-        if judged is not None and (form := self._verifier.presigned_form(judged.request)) is not None:
+        judged = self._judged_head(data, peer)
+        if judged is not None and (form := self._verifier.presigned_form(judged.request, query)) is not None:
             self._presigned.keep(key, (judged, form))
         return judged
 

@@ -83,13 +83,14 @@ class LaneVerifier:
         """Who signed this very request, if that can be proved here."""
         if b"authorization" in request.headers:
             return self._header_signed(request)
-        form = self.presigned_form(request)
-        if form is None or not self.proves(form, canonical_path(request.raw_name), signature_of(request)[1]):
+        query, signature = without_signature(request.raw_query)
+        form = self.presigned_form(request, query)
+        if form is None or not self.proves(form, canonical_path(request.raw_name), signature):
             return None
         return form.key.principal
 
-    def presigned_form(self, request: LaneRequest) -> PresignedForm | None:
-        query, _ = signature_of(request)
+    def presigned_form(self, request: LaneRequest, query: bytes) -> PresignedForm | None:
+        """`query`: the request's, without its signature."""
         claim = presigned_claim(query) if len(query) <= CLAIM_BYTES_MAX else None
         if claim is None or not UNSIGNABLE.isdisjoint(request.headers) or (key := self._key(claim)) is None:
             return None
@@ -149,9 +150,9 @@ def canonical_path(raw: bytes) -> bytes:
     return raw if PLAIN_PATH.fullmatch(raw) else canonical(raw, safe="/").encode()
 
 
-def signature_of(request: LaneRequest) -> tuple[bytes, bytes]:
+def without_signature(raw_query: bytes) -> tuple[bytes, bytes]:
     """A presigned URL's query without its signature, and that."""
-    query, _, signature = request.raw_query.rpartition(SIGNATURE)
+    query, _, signature = raw_query.rpartition(SIGNATURE)
     if (behind := signature.find(b"&")) >= 0:
         return query + signature[behind:], signature[:behind]
     return query, signature

@@ -17,7 +17,6 @@ from shoal_core.telemetry import get_logger
 if TYPE_CHECKING:
     from shoal_core.etcd.client import EtcdClient
 
-
 LEADER_PREFIX = "/shoal/v1/leader/"
 
 

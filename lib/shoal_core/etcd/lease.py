@@ -17,7 +17,6 @@ from shoal_core.telemetry import get_logger
 if TYPE_CHECKING:
     from shoal_core.etcd.client import EtcdClient
 
-
 # Two keepalives may get lost before the lease is in danger.
 KEEPALIVES_PER_TTL = 3
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 EVENTS_OF_ONE_RESPONSE_MAX = 1_000_000
 
-
 WatchStream = Stream[etcd_pb2.WatchRequest, etcd_pb2.WatchResponse]
 
 
@@ -150,7 +149,7 @@ class Watch:
 
     def _end(self, response: etcd_pb2.WatchResponse) -> None:
         get_logger().warning(
-            "etcd_watch_canceled",
+            "etcd-watch-canceled",
             keys=str(self._keys),
             reason=response.cancel_reason,
             compact_revision=response.compact_revision,
