@@ -27,6 +27,7 @@ from shoal_gateway.guard import LocalGuard
 from shoal_gateway.lane.gathering import BodyMemory
 from shoal_gateway.lane.lane import FastLane
 from shoal_gateway.lane.requests import BODY_BYTES_MAX
+from shoal_gateway.lane.turn import Turn
 from shoal_gateway.metrics import IN_FLIGHT, LaneTally, count
 from shoal_gateway.parts import Parts
 from shoal_gateway.redirecting import Redirecting, take_query
@@ -87,6 +88,7 @@ class GatewayApplication:
         keys = keys or AccessKeys()
         self.lane = FastLane(parts, guard, keys=keys, region=region)
         self.lane_tally = LaneTally()
+        self.lane_turn = Turn()
         self.body_memory = BodyMemory(BODY_BYTES_MAX)
         self.s3 = S3Face(parts, keys=keys, region=region)
         self.json = JsonFace(parts.proxy, load=parts.load)

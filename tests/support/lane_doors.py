@@ -25,6 +25,8 @@ from support.memory_buckets import MemoryBuckets
 from support.s3_signing import ACCESS_KEY, REGION, SECRET
 
 SECONDS_MAX = 10
+TURNS_BETWEEN = 6
+"""Of the event loop, between two packets: the first is answered before a second comes to a closed connection."""
 VARYING = (
     (re.compile(rb'"remote_addr":"[^"]*"'), b'"remote_addr":""'),
     (re.compile(rb"<RequestId>[^<]*</RequestId>"), b"<RequestId/>"),
@@ -77,7 +79,7 @@ class Door:
         data = b"".join(request.encoded() for request in requests)
         for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
             writer.write(data[start:end])
-            for _ in range(3 if cuts else 0):
+            for _ in range(TURNS_BETWEEN if cuts else 0):
                 await asyncio.sleep(0)
         outcomes = []
         try:

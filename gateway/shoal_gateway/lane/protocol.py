@@ -16,6 +16,7 @@ from shoal_gateway.lane.gathering import BodyMemory, Gathering
 from shoal_gateway.lane.lane import FastLane, LaneAnswer, LanePut
 from shoal_gateway.lane.requests import LaneRequest
 from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
+from shoal_gateway.lane.turn import Turn
 from shoal_gateway.metrics import LaneTally, count, counters
 from shoal_store.written_commit import nothing_changed
 
@@ -28,6 +29,7 @@ class Service(Protocol):
 
     lane: FastLane
     lane_tally: LaneTally
+    lane_turn: Turn
     body_memory: BodyMemory
     idle_timeout_seconds: float
 
@@ -50,9 +52,12 @@ class LaneProtocol(GuardedHttpProtocol):
         super().__init__(*arguments, **named)
         self._service = service
         self._tally = service.lane_tally
+        self._turn = service.lane_turn
         self._lane: FastLane | None = None
         self._peer = ""
         self._descriptor = -1
+        self._waits = False
+        """What may be a request of the lane's waits for the end of the turn."""
         self._sender: FileSender | None = None
         self._gathering: Gathering | None = None
         """The body of a write that is coming."""
@@ -82,13 +87,28 @@ class LaneProtocol(GuardedHttpProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._gathering is not None:
-            return self._gather(self._gathering, data)
-        if self._sender is not None or self._is_writing:
-            return self._hold(data)
-        take, lane = METHODS.get(data[:4]), self._lane
-        if take is None or lane is None or not self._is_free() or not take(self, lane, data):
+        if self._waits:
+            self._turn.add(self, data)
+        elif self._gathering is not None:
+            self._gather(self._gathering, data)
+        elif self._sender is not None or self._is_writing or self._held:
+            self._hold(data)
+        elif data[:4] in METHODS and self._lane is not None and self._is_free():
+            self._waits = True
+            self._turn.add(self, data)
+        else:
             super().data_received(data)
+
+    def take(self, data: bytes) -> None:
+        """At the end of the turn in which it came."""
+        self._waits = False
+        if (lane := self._lane) is None:
+            return  # the connection is lost
+        if not METHODS[data[:4]](self, lane, data):
+            super().data_received(data)
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -97,6 +117,8 @@ class LaneProtocol(GuardedHttpProtocol):
         super().on_headers_complete()
 
     def shutdown(self) -> None:
+        if self._waits:
+            self._turn.run()
         if self._gathering is not None:
             self._leave_to_ordinary()
         if self._sender is None and not self._is_writing:
@@ -126,20 +148,25 @@ class LaneProtocol(GuardedHttpProtocol):
 
     @property
     def _is_busy(self) -> bool:
-        return self._sender is not None or self._is_writing or self._gathering is not None
+        return self._waits or self._sender is not None or self._is_writing or self._gathering is not None
 
     def _answered(self, lane: FastLane, data: bytes) -> bool:
         answer = lane.answer(data, peer=self._peer, common=self.server_state.default_headers)
         if answer is None:
             return False
+        self._turn.answered(self, answer, data)
+        return True
+
+    def send(self, answer: LaneAnswer, data: bytes) -> None:
+        if answer.found.files:
+            if not self._send_files(answer):
+                return super().data_received(data)
+        else:
+            self._send(answer.head, answer.found.payload)
+            self._tally.add(self.loop, answer.labels)
+            self._end()
         if self._header_timer is not None:
             self._disarm_header_timer()
-        if answer.found.files:
-            return self._send_files(answer)
-        self._send(answer.head, answer.found.payload)
-        self._tally.add(self.loop, answer.labels)
-        self._end()
-        return True
 
     def _written(self, lane: FastLane, data: bytes) -> bool:
         request = lane.announced(data, peer=self._peer)

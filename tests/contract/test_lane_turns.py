@@ -1,0 +1,97 @@
+"""Requests that the fast lane answers at the end of a turn: none is lost when the connection ends in that turn, and
+none overtakes another of its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shoal_core.objects import BucketProperties, BucketReference
+from support.engines import put, running_engine
+from support.lane_doors import Door, connection, door, outcome, parts_of
+from support.memory_buckets import MemoryBuckets
+
+LARGE = 16 << 20
+"""More than a socket takes at once."""
+
+
+def get_of(name: str) -> bytes:
+    return f"GET /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+@pytest.fixture
+async def lane(tmp_path: Path) -> AsyncIterator[Door]:
+    buckets = MemoryBuckets()
+    bucket = await buckets.create(BucketReference("lane"), BucketProperties())
+    async with (
+        running_engine(tmp_path) as engine,
+        door(parts_of(engine.store, buckets), fast_lane=True) as served,
+    ):
+        for name in ("a", "b"):
+            await put(engine, name, name.encode() * 1000, bucket=bucket)
+        await put(engine, "large", b"l" * LARGE, bucket=bucket)
+        yield served
+
+
+async def test_a_client_that_says_it_will_not_send_more_gets_its_answer(lane: Door) -> None:
+    async with connection(lane) as (reader, writer):
+        writer.write(get_of("a"))
+        writer.write_eof()
+        assert (await outcome(reader, is_head=False)).body == b"a" * 1000
+        assert await reader.read() == b""
+    assert lane.lane.taken == 1
+
+
+async def test_many_connections_of_one_turn_get_each_its_own_answer(lane: Door) -> None:
+    async def ask(name: str) -> bytes:
+        async with connection(lane) as (reader, writer):
+            writer.write(get_of(name))
+            return (await outcome(reader, is_head=False)).body
+
+    names = ["a", "b"] * 40
+    bodies = await asyncio.gather(*(ask(name) for name in names))
+    assert bodies == [name.encode() * 1000 for name in names]
+    assert lane.lane.taken == 80
+
+
+async def test_packets_of_one_request_that_come_in_one_turn_take_the_lane(lane: Door) -> None:
+    request = get_of("a")
+    async with connection(lane) as (reader, writer):
+        turn, loop = lane.application.lane_turn, asyncio.get_running_loop()
+        run, came = turn.run, loop.create_future()
+        turn.run = lambda: came.done() or came.set_result(None)  # type: ignore[method-assign]
+        writer.write(request[:30])
+        await came
+        writer.write(request[30:])
+        await asyncio.sleep(0.05)
+        turn.run = run  # type: ignore[method-assign]
+        turn.run()
+        assert (await outcome(reader, is_head=False)).body == b"a" * 1000
+    assert lane.lane.taken == 1
+
+
+async def test_requests_behind_a_large_body_are_answered_in_their_order(lane: Door) -> None:
+    async with connection(lane) as (reader, writer):
+        for _ in range(3):
+            writer.write(get_of("large"))
+            await asyncio.sleep(0.01)
+            writer.write(get_of("a"))
+            writer.write(get_of("b"))
+            bodies = [(await outcome(reader, is_head=False)).body for _ in range(3)]
+            assert [(body[:1], len(body)) for body in bodies] == [(b"l", LARGE), (b"a", 1000), (b"b", 1000)]
+
+
+async def test_a_request_that_came_when_the_server_stops_is_answered(lane: Door) -> None:
+    async with connection(lane) as (reader, writer):
+        turn, came = lane.application.lane_turn, asyncio.Event()
+        run = turn.run
+        turn.run = came.set  # type: ignore[method-assign]
+        writer.write(get_of("a"))
+        await came.wait()
+        turn.run = run  # type: ignore[method-assign]
+        lane.server.stop()
+        assert (await outcome(reader, is_head=False)).body == b"a" * 1000
+        assert await reader.read() == b""
