@@ -60,11 +60,11 @@ async def test_many_connections_of_one_turn_get_each_its_own_answer(lane: Door) 
 async def test_packets_of_one_request_that_come_in_one_turn_take_the_lane(lane: Door) -> None:
     request = get_of("a")
     async with connection(lane) as (reader, writer):
-        turn, loop = lane.application.lane_turn, asyncio.get_running_loop()
-        run, came = turn.run, loop.create_future()
-        turn.run = lambda: came.done() or came.set_result(None)  # type: ignore[method-assign]
+        turn, came = lane.application.lane_turn, asyncio.Event()
+        run = turn.run
+        turn.run = came.set  # type: ignore[method-assign]
         writer.write(request[:30])
-        await came
+        await came.wait()
         writer.write(request[30:])
         await asyncio.sleep(0.05)
         turn.run = run  # type: ignore[method-assign]
