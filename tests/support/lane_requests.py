@@ -13,10 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from urllib.parse import quote
+from uuid import UUID
 
 from support.s3_signing import ACCESS_KEY, REGION, SECRET
 
 HOST = "localhost"
+INVOCATION = "amz-sdk-invocation-id"
+"""Another one in each request; signed where it is spelled so, as some SDKs do."""
 EMPTY = hashlib.sha256(b"").hexdigest()
 NEAR_MISSES = 0.4
 """Share of requests that one change makes unusual, or wrong."""
@@ -110,7 +113,9 @@ def header_signed(
         request, headers=[*request.headers, ("X-Amz-Date", timestamp), ("X-Amz-Content-SHA256", payload)]
     )
     names = sorted(
-        name.lower() for name, _ in request.headers if name.lower() == "host" or "x-amz" in name.lower()
+        name.lower()
+        for name, _ in request.headers
+        if name.lower() == "host" or "x-amz" in name.lower() or name == INVOCATION
     )
     proof = signature(request, signed_headers=names, payload=payload, timestamp=timestamp, region=region)
     credential = f"{access_key}/{timestamp[:8]}/{region}/s3/aws4_request"
@@ -120,7 +125,7 @@ def header_signed(
 
 HARMLESS_HEADERS = (
     ("User-Agent", "Boto3/1.40 md/Botocore"), ("Accept", "*/*"), ("Accept-Encoding", "identity"),
-    ("Connection", "keep-alive"), ("amz-sdk-invocation-id", "4c1b6a0e"), ("amz-sdk-request", "attempt=1"),
+    ("Connection", "keep-alive"), (INVOCATION, ""), ("amz-sdk-request", "attempt=1"),
     ("Content-Type", "application/json"), ("Cache-Control", "no-cache"),
 )  # fmt: skip
 UNUSUAL_HEADERS = (
@@ -180,6 +185,7 @@ class Generator:
         if is_rest and chosen.random() < 0.4:
             request.query.append(("provider", "ais"))
         request.headers += chosen.sample(HARMLESS_HEADERS, chosen.choice([0, 0, 1, 3, 6]))
+        request.headers = [self._numbered(header) for header in request.headers]
         if chosen.random() < 0.15 and request.method == "GET":
             request.headers.append(("Range", chosen.choice(RANGES)))
         unusual = chosen.random() < NEAR_MISSES
@@ -191,6 +197,12 @@ class Generator:
             if unusual and not request.unusual:
                 request = chosen.choice(self._changes)(request)
         return request
+
+    def _numbered(self, header: tuple[str, str]) -> tuple[str, str]:
+        if header[0] != INVOCATION:
+            return header
+        number = str(UUID(int=self._random.getrandbits(128)))
+        return self._random.choice([INVOCATION, INVOCATION.title()]), number
 
     def _signed(self, request: Signed, *, wrong: bool) -> Signed:
         chosen = self._random

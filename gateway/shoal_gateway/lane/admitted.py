@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 from shoal_core.access import Permission, Principal
 from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, BucketReference
 from shoal_gateway.lane.requests import OBJECTS
-from shoal_gateway.lane.signature import SIGNATURE
 from shoal_gateway.parts import Buckets
 
 K = TypeVar("K")
@@ -24,17 +23,11 @@ V = TypeVar("V")
 
 KEPT_MAX = 1024
 REPEATED = re.compile(
-    rb"(GET %b[!\"$&-.0-9:;<=>@-~]+/)([!\"$&-/0-9:;<=>@-~]{1,%d})( HTTP/1\.1\r\n(?s:.)*)"
+    rb"(GET %b[!\"$&-.0-9:;<=>@-~]+/)([!\"$&-/0-9:;<=>@-~]{1,%d})((?:\?provider=ais)? HTTP/1\.1\r\n(?s:.)*)"
     % (OBJECTS, OBJECT_NAME_BYTES_MAX)
 )
-"""A GET through AIStore's API without a query: what is before the name, a name that stands for itself, the rest."""
-
-PRESIGNED = re.compile(
-    rb"(GET /(?:s3/)?[A-Za-z0-9~_.-]+/)([A-Za-z0-9~_./-]{1,%d})\?([!\"$-~]*)%b([0-9a-f]{64})"
-    rb"( HTTP/1\.1\r\n(?s:.)*)" % (OBJECT_NAME_BYTES_MAX, SIGNATURE)
-)
-"""A presigned GET through S3: what is before the name, a name that is its own canonical form, the query without its
-signature, that, the rest."""
+"""A GET through AIStore's API, with no query or the SDK's: what is before the name, a name that stands for itself, the
+rest."""
 
 
 class WhileUnchanged(Generic[K, V]):

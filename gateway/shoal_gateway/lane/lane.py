@@ -22,7 +22,8 @@ from shoal_core.s3_keys import AccessKeys
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.call import decode_once
 from shoal_gateway.guard import LocalGuard
-from shoal_gateway.lane.admitted import PRESIGNED, REPEATED, Admitted, WhileUnchanged
+from shoal_gateway.lane.admitted import REPEATED, Admitted, WhileUnchanged
+from shoal_gateway.lane.alike import Common, signed_read
 from shoal_gateway.lane.heads import PlainHeads
 from shoal_gateway.lane.requests import (
     HASHED_BYTES_MAX,
@@ -33,7 +34,7 @@ from shoal_gateway.lane.requests import (
     parse_put,
     plain_range,
 )
-from shoal_gateway.lane.signature import LaneVerifier, PresignedForm
+from shoal_gateway.lane.signature import LaneVerifier, Proof, SignedForm
 from shoal_gateway.parts import Parts
 from shoal_gateway.permissions import OBJECT, Route, permission_of
 from shoal_gateway.rest import objects as rest_objects
@@ -114,10 +115,8 @@ class FastLane:
         self._s3_buckets = admitted_to(parts, S3_PERMISSIONS)
         self._repeated = WhileUnchanged[tuple[str, bytes, bytes], Judged](parts.buckets)
         """By the caller's address and the head without the object's name."""
-        self._presigned = WhileUnchanged[tuple[str, bytes, bytes, bytes], tuple[Judged, PresignedForm]](
-            parts.buckets
-        )
-        """By the caller's address and the head without the object's name and the signature."""
+        self._signed = WhileUnchanged[tuple[str, Common], tuple[Judged, SignedForm]](parts.buckets)
+        """By the caller's address and what signed reads have in common."""
         self._verifier = LaneVerifier(keys, region)
         self._heads = PlainHeads()
 
@@ -135,8 +134,9 @@ class FastLane:
                     judged = self._judged_head(data, peer)
                     if judged is not None:
                         self._repeated.keep(key, judged)
-            elif (presigned := PRESIGNED.fullmatch(data)) is not None:
-                judged, raw_name = self._judged_presigned(data, peer, presigned), presigned[2]
+            elif (signed := signed_read(data)) is not None:
+                common_parts, raw_name, proof = signed
+                judged = self._judged_signed(data, (peer, common_parts), proof)
             else:
                 judged, raw_name = self._judged_head(data, peer), b""
             if judged is None:
@@ -226,14 +226,15 @@ class FastLane:
             return None
         return self._judged(request)
 
-    def _judged_presigned(self, data: bytes, peer: str, presigned: re.Match[bytes]) -> Judged | None:
-        """What is kept is all but the proof. `presigned`: of PRESIGNED. Raises PermissionDenied."""
-        before, raw_name, query, signature, rest = presigned.groups()
-        if (kept := self._presigned.get(key := (peer, before, query, rest))) is not None:
-            return kept[0] if self._verifier.proves(kept[1], raw_name, signature) else None
-        judged = self._judged_head(data, peer)
-        if judged is not None and (form := self._verifier.presigned_form(judged.request, query)) is not None:
-            self._presigned.keep(key, (judged, form))
+    def _judged_signed(self, data: bytes, key: tuple[str, Common], proof: Proof) -> Judged | None:
+        """What is kept is all but the proof. Raises PermissionDenied."""
+        if (kept := self._signed.get(key)) is not None:
+            return kept[0] if self._verifier.proves(kept[1], proof) else None
+        judged = self._judged_head(data, key[0])
+        if judged is not None and (found := self._verifier.form_of(judged.request)) is not None:
+            form, said = found
+            if said == proof and data.count(b"Signature=") == 1:
+                self._signed.keep(key, (judged, form))
         return judged
 
     def _judged(self, request: LaneRequest) -> Judged | None:

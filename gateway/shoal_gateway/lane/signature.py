@@ -42,6 +42,9 @@ _AUTHORIZATION = re.compile(
 )
 UNSIGNABLE = frozenset({b"x-amz-checksum-mode", b"x-amz-content-sha256", b"x-amz-date"})
 """Headers that must be signed, which they are not where `host` alone is."""
+INVOCATION = b"amz-sdk-invocation-id"
+HOLE = b"\0"
+"""Where the number of the request stands: no header has this byte."""
 QUERIES = frozenset({b"", b"x-id=GetObject", b"x-id=HeadObject", b"x-id=PutObject"})
 """Each is its own canonical form, and means nothing."""
 
@@ -60,16 +63,27 @@ class Claim(msgspec.Struct, gc=False, frozen=True):
     seconds_max: int
 
 
-class PresignedForm(msgspec.Struct, gc=False, frozen=True):
-    """A presigned request without its object's name and its signature: what many have in common that one client makes
+class SignedForm(msgspec.Struct, gc=False, frozen=True):
+    """A signed request without its object's name and its signature: what many have in common that one client makes
     within a second."""
 
     key: AccessKey
     keyed: KeyedHash
     claim: Claim
     before: bytes
-    behind: bytes
-    """Of the canonical request, around the name."""
+    """Of the canonical request, before the name."""
+    behind: tuple[bytes, ...]
+    """What is behind it: one piece, or two where the number of the request is signed, which stands between them."""
+
+
+class Proof(msgspec.Struct, gc=False, frozen=True):
+    """What of a signed request is its own."""
+
+    name: bytes
+    """In its canonical encoding."""
+    signature: bytes
+    invocation: bytes = b""
+    """The number that the client's SDK gave the request."""
 
 
 class LaneVerifier:
@@ -81,38 +95,34 @@ class LaneVerifier:
 
     def principal_of(self, request: LaneRequest) -> Principal | None:
         """Who signed this very request, if that can be proved here."""
-        if b"authorization" in request.headers:
-            return self._header_signed(request)
-        query, signature = without_signature(request.raw_query)
-        form = self.presigned_form(request, query)
-        if form is None or not self.proves(form, canonical_path(request.raw_name), signature):
-            return None
-        return form.key.principal
+        found = self.form_of(request)
+        return found[0].key.principal if found is not None and self.proves(*found) else None
 
-    def presigned_form(self, request: LaneRequest, query: bytes) -> PresignedForm | None:
-        """`query`: the request's, without its signature."""
-        claim = presigned_claim(query) if len(query) <= CLAIM_BYTES_MAX else None
-        if claim is None or not UNSIGNABLE.isdisjoint(request.headers) or (key := self._key(claim)) is None:
-            return None
-        folder = canonical_path(b"%b%b/" % (request.root, request.raw_bucket))
-        return PresignedForm(
-            key,
-            hash_under(key.secret, claim.scope),
-            claim,
-            b"%b\n%b" % (request.method.encode(), folder),
-            b"\n%b\nhost:%b\n\nhost\n%b" % (claim.query, request.headers[b"host"], UNSIGNED),
-        )
+    def form_of(self, request: LaneRequest) -> tuple[SignedForm, Proof] | None:
+        """What a request says of its signature, of which nothing is proved."""
+        is_presigned = b"authorization" not in request.headers
+        return self._presigned_form(request) if is_presigned else self._header_form(request)
 
-    def proves(self, form: PresignedForm, name: bytes, signature: bytes) -> bool:
-        """Whether the request of this form for `name` (in its canonical encoding) was signed, and is in time."""
+    def proves(self, form: SignedForm, proof: Proof) -> bool:
+        """Whether the request of this form was signed, and is in time."""
         claim = form.claim
         if not -SKEW_SECONDS_MAX <= time.time() - claim.issued <= claim.seconds_max:
             return False
         if self._keys.find(claim.access_key) is not form.key:
             return False
-        return is_signed(form.keyed, claim, b"%b%b%b" % (form.before, name, form.behind), signature)
+        request = b"%b%b%b" % (form.before, proof.name, proof.invocation.join(form.behind))
+        expected = form.keyed.digest_of(claim.begin + digest_of(request).encode())
+        return hmac.compare_digest(expected.encode(), proof.signature)
 
-    def _header_signed(self, request: LaneRequest) -> Principal | None:
+    def _presigned_form(self, request: LaneRequest) -> tuple[SignedForm, Proof] | None:
+        query, signature = without_signature(request.raw_query)
+        claim = presigned_claim(query) if len(query) <= CLAIM_BYTES_MAX else None
+        if claim is None or not UNSIGNABLE.isdisjoint(request.headers):
+            return None
+        behind = b"\n%b\nhost:%b\n\nhost\n%b" % (claim.query, request.headers[b"host"], UNSIGNED)
+        return self._form(request, claim, (behind,), signature)
+
+    def _header_form(self, request: LaneRequest) -> tuple[SignedForm, Proof] | None:
         headers = request.headers
         match = _AUTHORIZATION.fullmatch(headers[b"authorization"])
         payload = headers.get(b"x-amz-content-sha256", b"")
@@ -121,28 +131,33 @@ class LaneVerifier:
         if payload != UNSIGNED and payload != digest_of(request.body).encode():
             return None
         access_key, date, region, names, signature = match.groups()
-        claim = claim_of(access_key, date, region, headers.get(b"x-amz-date", b""), request.raw_query)
-        if claim is None or abs(time.time() - claim.issued) > SKEW_SECONDS_MAX:
+        timestamp = headers.get(b"x-amz-date", b"")
+        claim = claim_of(access_key, date, region, timestamp, request.raw_query, int(SKEW_SECONDS_MAX))
+        if claim is None:
             return None
         signed_names = names.split(b";")
         if b"host" not in signed_names or any(
             name.startswith(b"x-amz-") and name not in signed_names for name in headers
         ):
             return None
-        if (key := self._key(claim)) is None:
+        lines = [
+            b"%b:%b\n" % (name, HOLE if name == INVOCATION else b" ".join(headers.get(name, b"").split()))
+            for name in signed_names
+        ]
+        behind = b"\n%b\n%b\n%b\n%b" % (claim.query, b"".join(lines), names, payload)
+        return self._form(request, claim, tuple(behind.split(HOLE)), signature)
+
+    def _form(
+        self, request: LaneRequest, claim: Claim, behind: tuple[bytes, ...], signature: bytes
+    ) -> tuple[SignedForm, Proof] | None:
+        key = self._keys.find(claim.access_key) if claim.region in self._regions else None
+        if key is None:
             return None
-        lines = [b"%b:%b\n" % (name, b" ".join(headers.get(name, b"").split())) for name in signed_names]
-        path, keyed = canonical_path(request.raw_path), hash_under(key.secret, claim.scope)
-        parts = (request.method.encode(), path, claim.query, b"".join(lines), names, payload)
-        return key.principal if is_signed(keyed, claim, b"\n".join(parts), signature) else None
-
-    def _key(self, claim: Claim) -> AccessKey | None:
-        return self._keys.find(claim.access_key) if claim.region in self._regions else None
-
-
-def is_signed(keyed: KeyedHash, claim: Claim, canonical_request: bytes, signature: bytes) -> bool:
-    expected = keyed.digest_of(claim.begin + digest_of(canonical_request).encode())
-    return hmac.compare_digest(expected.encode(), signature)
+        folder = canonical_path(b"%b%b/" % (request.root, request.raw_bucket))
+        before = b"%b\n%b" % (request.method.encode(), folder)
+        form = SignedForm(key, hash_under(key.secret, claim.scope), claim, before, behind)
+        invocation = b" ".join(request.headers.get(INVOCATION, b"").split())
+        return form, Proof(canonical_path(request.raw_name), signature, invocation)
 
 
 def canonical_path(raw: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from shoal_core.access import LOCAL_ADMINISTRATOR, NO_PERMISSIONS, Permission, Principal
 from shoal_core.errors import PermissionDenied
 from shoal_core.objects import Bucket, BucketProperties, BucketReference
-from shoal_gateway.lane.admitted import Admitted
+from shoal_gateway.lane.admitted import REPEATED, Admitted
 from support.memory_buckets import MemoryBuckets
 
 REFERENCE = BucketReference("lane")
@@ -83,3 +83,17 @@ def test_a_process_that_stood_still_remembers_nothing(buckets: AskedBuckets) -> 
     buckets.is_fresh = True
     assert admitted.bucket(b"lane", LOCAL_ADMINISTRATOR) is not None
     assert buckets.asked == 3
+
+
+@pytest.mark.parametrize("query", [b"", b"?provider=ais"])
+def test_reads_that_differ_in_the_name_alone_have_all_else_in_common(query: bytes) -> None:
+    rest = query + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    match = REPEATED.fullmatch(b"GET /v1/objects/lane/a/b" + rest)
+    assert match is not None
+    assert match.groups() == (b"GET /v1/objects/lane/", b"a/b", rest)
+
+
+@pytest.mark.parametrize("target", [b"a?provider=aws", b"a?provider=ais&archpath=x", b"a%20b", b""])
+def test_reads_that_mean_more_than_a_name_are_judged_as_a_whole(target: bytes) -> None:
+    request = b"GET /v1/objects/lane/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target
+    assert REPEATED.fullmatch(request) is None
