@@ -32,7 +32,7 @@ def signed_read(data: bytes) -> tuple[Common, bytes, Proof] | None:
         before, name, query, signature, rest = presigned.groups()
         return (before, query, rest), name, Proof(name, signature)
     block, begins, rest = data.partition(_IN_HEADER)
-    if not begins or (line := _LINE.match(block)) is None:
+    if not begins or _IN_HEADER in rest or (line := _LINE.match(block)) is None:
         return None
     before, name = line.groups()
     signature, rest = rest[:_SIGNATURE_BYTES], rest[_SIGNATURE_BYTES:]

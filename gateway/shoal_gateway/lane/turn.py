@@ -14,9 +14,9 @@ from shoal_core.telemetry import get_logger
 from shoal_gateway.lane.lane import LaneAnswer
 
 BYTES_MAX = 256 << 10
-"""Received and not answered, or answered and not sent: more does not wait for the others."""
+"""Received and not looked at: more does not wait for the end of the turn."""
 ANSWERS_MAX = 32
-"""Not sent yet: the first do not wait for more."""
+"""Not sent yet, of up to 32 KiB each, or of open files: the first do not wait for more."""
 
 
 class Connection(Protocol):
