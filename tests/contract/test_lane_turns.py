@@ -4,7 +4,11 @@ none overtakes another of its connection."""
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,9 @@ from support.memory_buckets import MemoryBuckets
 
 LARGE = 16 << 20
 """More than a socket takes at once."""
+CONNECTIONS, BURSTS = 8, 40
+"""As many as the door serves at once."""
+OK = b"HTTP/1.1 200 OK"
 
 
 def get_of(name: str) -> bytes:
@@ -95,3 +102,69 @@ async def test_a_request_that_came_when_the_server_stops_is_answered(lane: Door)
         lane.server.stop()
         assert (await outcome(reader, is_head=False)).body == b"a" * 1000
         assert await reader.read() == b""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request, and what is answered."""
+
+    request: bytes
+    status: bytes
+    body: bytes
+
+
+class Client:
+    """What one connection asks: for the lane and for the ordinary path, of what is there and of what it has written."""
+
+    def __init__(self, number: int, seed: int) -> None:
+        self._random = random.Random(f"{seed}-{number}")
+        self._number = number
+        self._written: dict[str, bytes] = {}
+
+    def burst(self) -> list[Step]:
+        return [self._step() for _ in range(self._random.choice([1, 1, 1, 2, 4]))]
+
+    def pieces(self, data: bytes) -> list[bytes]:
+        cuts = sorted(self._random.randrange(len(data)) for _ in range(self._random.choice([0, 0, 1, 3])))
+        return [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
+
+    def _step(self) -> Step:
+        known = {"a": b"a" * 1000, "b": b"b" * 1000, **self._written}
+        kind = self._random.choice(["lane", "lane", "lane", "ordinary", "missing", "large", "put", "put"])
+        name = self._random.choice(list(known))
+        if kind == "lane":
+            return Step(get_of(name), OK, known[name])
+        if kind == "ordinary":
+            return Step(get_of(name).replace(b"\r\n\r\n", b"\r\nCookie: a=b\r\n\r\n"), OK, known[name])
+        if kind == "missing":
+            return Step(get_of("none"), b"HTTP/1.1 404 Not Found", b"")
+        if kind == "large" and self._random.random() < 0.2:
+            return Step(get_of("large"), OK, b"l" * LARGE)
+        name = f"{self._number}-{self._random.randrange(3)}"
+        body = self._written[name] = self._random.randbytes(self._random.choice([1, 500, 20_000, 100_000]))
+        head = (
+            f"PUT /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return Step(head.encode() + body, OK, b"")
+
+
+async def test_each_of_many_connections_gets_its_answers_in_its_order(lane: Door) -> None:
+    """Whatever came beside it in a turn, in however many pieces, and whichever path answered."""
+    seed = int.from_bytes(os.urandom(4))
+
+    async def ask(number: int) -> None:
+        client = Client(number, seed)
+        async with connection(lane) as (reader, writer):
+            for _ in range(BURSTS):
+                steps = client.burst()
+                for piece in client.pieces(b"".join(step.request for step in steps)):
+                    writer.write(piece)
+                    await asyncio.sleep(0)
+                for step in steps:
+                    answer = await outcome(reader, is_head=False)
+                    assert answer.status == step.status, f"seed {seed}, connection {number}"
+                    if step.status == OK:
+                        assert answer.body == step.body, f"seed {seed}, connection {number}"
+
+    await asyncio.gather(*map(ask, range(CONNECTIONS)))
+    assert lane.lane.taken > CONNECTIONS * BURSTS / 4

@@ -92,6 +92,7 @@ class LaneProtocol(GuardedHttpProtocol):
         elif self._gathering is not None:
             self._gather(self._gathering, data)
         elif self._sender is not None or self._is_writing or self._held:
+            # Also behind what is held and about to be looked at.
             self._hold(data)
         elif data[:4] in METHODS and self._lane is not None and self._is_free():
             self._waits = True
