@@ -14,6 +14,7 @@ import pytest
 from shoal_core.errors import ObjectNotFound, ShoalError, StaleEpoch, Unavailable
 from shoal_core.objects import Bucket, BucketProperties, BucketReference, ObjectInfo
 from shoal_gateway.lane import gathering
+from shoal_gateway.lane.requests import CONTINUE
 from shoal_gateway.parts import Parts
 from shoal_store.commit import Commit
 from shoal_store.engine import Engine
@@ -238,3 +239,51 @@ async def test_a_server_that_stops_in_the_middle_of_a_body_takes_the_rest_of_it(
         writer.write(put_of("a", LONG)[100_000:])
         assert (await outcome(reader, is_head=False)).status == OK
     assert await get(gated.engine, "a", bucket=gated.bucket) == LONG
+
+
+def expecting(body: bytes) -> bytes:
+    """The head of a write whose client waits to be told to go on."""
+    return put_of("a", body)[: -len(body)].replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+
+
+async def test_a_client_that_waits_is_told_to_go_on(gated: Gated) -> None:
+    gated.committer.gate.set()
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        for body in (b"one", b"two" * 20_000):
+            writer.write(expecting(body))
+            assert await reader.readuntil(b"\r\n\r\n") == CONTINUE
+            writer.write(body)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(OK)
+            assert await get(gated.engine, "a", bucket=gated.bucket) == body
+        assert fast.lane.taken == 2
+
+
+async def test_a_client_that_does_not_wait_need_not_be_told(gated: Gated) -> None:
+    gated.committer.gate.set()
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(expecting(b"one") + b"one")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(OK)
+        assert fast.lane.taken == 1
+
+
+async def test_a_client_is_told_once_also_when_the_ordinary_path_takes_its_body(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "SECONDS_MAX", 0.05)
+    gated.committer.gate.set()
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(expecting(b"one"))
+        assert await reader.readuntil(b"\r\n\r\n") == CONTINUE
+        await asyncio.sleep(0.2)
+        writer.write(b"one")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(OK)
+        assert fast.lane.taken == 0
+        assert await get(gated.engine, "a", bucket=gated.bucket) == b"one"
+
+
+async def test_what_else_a_client_expects_is_left_to_the_ordinary_path(gated: Gated) -> None:
+    gated.committer.gate.set()
+    async with door(gated.parts) as fast, connection(fast) as (reader, writer):
+        writer.write(expecting(b"one").replace(b"100-continue", b"a miracle") + b"one")
+        assert (await outcome(reader, is_head=False)).status == OK
+        assert fast.lane.taken == 0

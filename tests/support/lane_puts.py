@@ -18,8 +18,18 @@ LARGE_SIZES = (300_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
 TYPES = ("text/plain", "application/json", 'image/x; a="b"', "a/b\u00ff", "")
 
 
+def said_of(body: bytes) -> tuple[tuple[str, str], ...]:
+    """As most SDKs do, which the lane knows."""
+    crc32, sha256 = zlib.crc32(body).to_bytes(4), hashlib.sha256(body).digest()
+    return (
+        ("x-amz-checksum-crc32", base64.b64encode(crc32).decode()),
+        ("x-amz-checksum-sha256", base64.b64encode(sha256).decode()),
+        ("x-amz-sdk-checksum-algorithm", "CRC32"),
+    )
+
+
 def checksum_headers(body: bytes) -> tuple[tuple[str, str], ...]:
-    """Right ones and wrong ones, of which none takes the lane."""
+    """Right ones and wrong ones, of which few take the lane."""
     crc32 = zlib.crc32(body).to_bytes(4)
     return (
         ("Content-MD5", base64.b64encode(hashlib.md5(body).digest()).decode()),
@@ -65,6 +75,8 @@ class PutGenerator(Generator):
             request.headers.append(("User-Agent", chosen.choice(["ais/1.4", "Boto3/1.40", "curl"])))
         if is_rest and chosen.random() < 0.5:
             request.query.append(("provider", "ais"))
+        if chosen.random() < 0.3:
+            request.headers += chosen.sample(said_of(body), chosen.choice([1, 1, 2]))
         unusual = chosen.random() < 0.4
         if unusual and (is_rest or chosen.random() < 0.5):
             request, unusual = chosen.choice(self._changes)(request), False

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from shoal_core.access import Permission
-from shoal_core.errors import ShoalError
+from shoal_core.errors import InvalidArgument, ShoalError
 from shoal_core.names import checked_object_name
 from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, ObjectInfo, PutRequest, RangeRequest
 from shoal_core.s3_keys import AccessKeys
@@ -26,6 +26,7 @@ from shoal_gateway.lane.admitted import REPEATED, Admitted, WhileUnchanged
 from shoal_gateway.lane.alike import Common, signed_read
 from shoal_gateway.lane.heads import PlainHeads
 from shoal_gateway.lane.requests import (
+    CHECKSUM_HEADERS,
     HASHED_BYTES_MAX,
     KNOWN_HEADERS,
     OBJECTS,
@@ -40,6 +41,7 @@ from shoal_gateway.permissions import OBJECT, Route, permission_of
 from shoal_gateway.rest import objects as rest_objects
 from shoal_gateway.rest.object_headers import entity_headers, full_head_headers, selected_head_headers
 from shoal_gateway.s3 import objects as s3_objects
+from shoal_gateway.s3.checksums import ALGORITHMS, promised_in, proved
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.face import is_s3
 from shoal_gateway.s3.object_headers import DEFAULT_CONTENT_TYPE as S3_CONTENT_TYPE, object_headers
@@ -61,6 +63,7 @@ REST_GET = ("objects", "GET", 200)
 REST_QUERIES = frozenset({b"", b"provider=ais"})
 PROPS_QUERY = re.compile(rb"(?:provider=ais&)?props=([a-z,-]{0,200})(?:&provider=ais)?")
 
+NO_HEADERS: Mapping[str, str] = {}
 CONTROLS = bytes(code for code in (*range(32), 127) if code != 9)
 """What would end a header, or is no text."""
 
@@ -278,13 +281,28 @@ def put_request(judged: Judged, placed_name: PlacedName) -> PutRequest:
     if judged.surface == "s3":
         kind = given or S3_CONTENT_TYPE
         name = s3_objects.checked_key(name)
-        return PutRequest(name=name, size=len(request.body), content_type=kind, md5_etag=True)
+        size, kept = len(request.body), proved_checksum(request)
+        return PutRequest(name=name, size=size, content_type=kind, headers=kept, md5_etag=True)
+    if not CHECKSUM_HEADERS.isdisjoint(request.headers):
+        raise InvalidArgument("checksums of S3's, of which AIStore's API knows nothing")
     user_agent = request.headers.get(b"user-agent", b"").decode()
     return PutRequest(
         name=checked_object_name(name),
         size=len(request.body),
         content_type=rest_objects.kept_content_type(given, user_agent),
     )
+
+
+def proved_checksum(request: LaneRequest) -> Mapping[str, str]:
+    """What is kept of the checksum that came ahead of the body, if one did. Raises S3Error for one that is not its."""
+    names = CHECKSUM_HEADERS & request.headers.keys()
+    if not names:
+        return NO_HEADERS
+    promised = promised_in({name.decode(): request.headers[name].decode() for name in names})
+    digests = {name: ALGORITHMS[name]() for name in promised}
+    for digest in digests.values():
+        digest.update(bytes(request.body))
+    return proved(promised, digests)
 
 
 def admitted_to(parts: Parts, permissions: Mapping[str, Permission]) -> Mapping[str, Admitted]:

@@ -14,7 +14,7 @@ from shoal_gateway.app import FAILED_KEY
 from shoal_gateway.http_protocol import GuardedHttpProtocol
 from shoal_gateway.lane.gathering import BodyMemory, Gathering
 from shoal_gateway.lane.lane import FastLane, LaneAnswer, LanePut
-from shoal_gateway.lane.requests import LaneRequest
+from shoal_gateway.lane.requests import CONTINUE, LaneRequest, without_expectation
 from shoal_gateway.lane.sending import TURN_BYTES, Body, FileSender
 from shoal_gateway.lane.turn import Turn
 from shoal_gateway.metrics import LaneTally, count, counters
@@ -186,6 +186,9 @@ class LaneProtocol(GuardedHttpProtocol):
     def _begin_gathering(self, request: LaneRequest, data: bytes) -> None:
         self._service.enter(request.size)
         head = data[: len(data) - len(request.body)]
+        if request.expects_continue:
+            head = without_expectation(head)
+            self._send(CONTINUE, b"")
         self._gathering = Gathering(
             request, head, self.beside(), self._service.body_memory, on_slow=self._leave_to_ordinary
         )

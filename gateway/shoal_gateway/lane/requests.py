@@ -12,6 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from shoal_core.objects import RangeRequest
+from shoal_gateway.s3.checksums import ALGORITHMS, PREFIX
 from shoal_gateway.s3.signature import UNSIGNED as SAYS_UNSIGNED
 
 HEAD_BYTES_MAX = 8 << 10
@@ -19,7 +20,7 @@ HEADERS_MAX = 32
 BODY_BYTES_MAX = 1 << 20
 """Of a PUT: what is held in memory while its packets come, and is written in one go."""
 HASHED_BYTES_MAX = 64 << 10
-"""Of a PUT whose signature has a hash of the body: what the event loop has time to hash."""
+"""Of a PUT with a hash or a checksum of the body: what the event loop has time to hash."""
 
 OBJECTS, S3_OBJECTS = b"/v1/objects/", b"/s3/"
 """What the paths of objects begin with, but those of S3 that begin with the bucket."""
@@ -40,11 +41,13 @@ KNOWN_HEADERS = frozenset(
     }
 )  # fmt: skip
 """Headers that mean nothing for a read, or what the lane knows them to mean. With any other one, the lane is closed."""
-KNOWN_PUT_HEADERS = (KNOWN_HEADERS | {b"content-length"}) - {
-    b"cache-control",
-    b"range",
-    b"x-amz-checksum-mode",
-}
+CHECKSUM_HEADERS = frozenset(f"{PREFIX}{name}".encode() for name in ALGORITHMS)
+KNOWN_PUT_HEADERS = (
+    (KNOWN_HEADERS | CHECKSUM_HEADERS | {b"content-length", b"expect", b"x-amz-sdk-checksum-algorithm"})
+    - {b"cache-control", b"range", b"x-amz-checksum-mode"}
+)  # fmt: skip
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EXPECTATION = re.compile(rb"\r\nexpect:[^\r\n]*", re.IGNORECASE)
 
 
 class LaneRequest(msgspec.Struct, gc=False):
@@ -64,6 +67,11 @@ class LaneRequest(msgspec.Struct, gc=False):
     """Bytes of the body that a write announces."""
 
     @property
+    def expects_continue(self) -> bool:
+        """Whether the client may wait for CONTINUE before it sends the body."""
+        return b"expect" in self.headers
+
+    @property
     def raw_path(self) -> bytes:
         return b"%b%b/%b" % (self.root, self.raw_bucket, self.raw_name)
 
@@ -74,13 +82,23 @@ def parse_put(data: bytes) -> LaneRequest | None:
     request = parse_head(data[:end], KNOWN_PUT_HEADERS)
     if request is None or _LENGTH.fullmatch(announced := request.headers.get(b"content-length", b"")) is None:
         return None
+    if request.headers.get(b"expect", b"100-continue").lower() != b"100-continue":
+        return None
     request.body, request.size = data[end:], int(announced)
     size_max = HASHED_BYTES_MAX if is_hashed(request) else BODY_BYTES_MAX
     return request if len(request.body) <= request.size <= size_max else None
 
 
 def is_hashed(request: LaneRequest) -> bool:
-    return request.headers.get(b"x-amz-content-sha256", UNSIGNED) != UNSIGNED
+    headers = request.headers
+    return headers.get(b"x-amz-content-sha256", UNSIGNED) != UNSIGNED or not CHECKSUM_HEADERS.isdisjoint(
+        headers
+    )
+
+
+def without_expectation(head: bytes) -> bytes:
+    """For whoever reads it after CONTINUE was sent."""
+    return _EXPECTATION.sub(b"", head)
 
 
 def parse_head(data: bytes, known: frozenset[bytes]) -> LaneRequest | None:

@@ -8,16 +8,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from shoal_core.objects import Checksum
-from shoal_gateway.s3.checksums import (
-    ALGORITHMS,
-    FULL_OBJECT,
-    PREFIX,
-    TYPE,
-    Digest,
-    algorithm_of,
-    decoded,
-    encoded,
-)
+from shoal_gateway.s3.checksums import ALGORITHMS, PREFIX, Digest, algorithm_of, decoded, promised_in, proved
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.requests import S3Request
 from shoal_gateway.s3.signature import STREAMING, UNSIGNED
@@ -48,7 +39,7 @@ class UploadedBody:
         self.size = announced_size(request, is_document=is_document)
         self._promised = promised_checksums(request) if promised is None else promised
         self._trailer = trailer_algorithm(request)
-        self._kept: dict[str, str] = {}
+        self._kept: Mapping[str, str] = {}
         check_payload_kind(self._payload)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -82,14 +73,7 @@ class UploadedBody:
         promised = dict(self._promised)
         if self._trailer:
             promised[self._trailer] = self._from_trailer(self._trailer)
-        for name, expected in promised.items():
-            found = digests[name].digest()
-            if found != expected:
-                raise S3Error(
-                    "BadDigest", f"The {name.upper()} you specified did not match the calculated checksum."
-                )
-            self._kept[f"{PREFIX}{name}"] = encoded(found)
-            self._kept[TYPE] = FULL_OBJECT
+        self._kept = proved(promised, digests)
 
     def _from_trailer(self, algorithm: str) -> bytes:
         trailers = self._chunked.trailers if self._chunked is not None else {}
@@ -157,17 +141,8 @@ def announced_size(request: S3Request, *, is_document: bool) -> int:
 
 
 def promised_checksums(request: S3Request) -> Mapping[str, bytes]:
-    """Sent ahead in headers, by algorithm. AWS takes one at most."""
-    found = {}
-    for header, value in request.call.headers.items():
-        if (algorithm := algorithm_of(header)) is not None:
-            found[algorithm] = decoded(value, algorithm)
-    if len(found) > 1:
-        raise S3Error(
-            "InvalidRequest",
-            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-        )
-    return found
+    """Sent ahead in headers, by algorithm."""
+    return promised_in(request.call.headers)
 
 
 def trailer_algorithm(request: S3Request) -> str:

@@ -71,6 +71,34 @@ def decoded(value: str, algorithm: str) -> bytes:
     return raw
 
 
+def promised_in(headers: Mapping[str, str]) -> Mapping[str, bytes]:
+    """By algorithm. AWS takes one at most. Raises S3Error."""
+    found = {}
+    for header, value in headers.items():
+        if (algorithm := algorithm_of(header)) is not None:
+            found[algorithm] = decoded(value, algorithm)
+    if len(found) > 1:
+        raise S3Error(
+            "InvalidRequest",
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        )
+    return found
+
+
+def proved(promised: Mapping[str, bytes], digests: Mapping[str, Digest]) -> Mapping[str, str]:
+    """What is kept as headers of the object. Raises S3Error when a digest of the body is not as promised."""
+    kept = {}
+    for name, expected in promised.items():
+        found = digests[name].digest()
+        if found != expected:
+            raise S3Error(
+                "BadDigest", f"The {name.upper()} you specified did not match the calculated checksum."
+            )
+        kept[f"{PREFIX}{name}"] = encoded(found)
+        kept[TYPE] = FULL_OBJECT
+    return kept
+
+
 def encoded(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
