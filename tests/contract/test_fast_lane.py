@@ -37,6 +37,10 @@ NAMES = {
     "trailing/": 110, "semi;colon": 111, "amp&ersand=": 112, "question?": 113, "hash#": 114,
 }  # fmt: skip
 
+CHECKSUM = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}
+HEADERS = {0: {**CHECKSUM, "cache-control": "no-store"}, 1: CHECKSUM}
+"""By the remainder of the size."""
+
 
 async def filled(engine: Engine, bucket: Bucket) -> None:
     for name, size in NAMES.items():
@@ -44,9 +48,7 @@ async def filled(engine: Engine, bucket: Bucket) -> None:
             name,
             content_type="text/plain; charset=utf-8" if size % 2 else "application/octet-stream",
             metadata={"colour": "blue", "place": "Malm\u00f6"} if size % 3 == 0 else {},
-            headers={"x-amz-checksum-crc32": "AAAAAA==", "cache-control": "no-store"}
-            if size % 5 == 0
-            else {},
+            headers=HEADERS.get(size % 5, {}),
         )
         body = random.Random(size).randbytes(size)
         chunk_bytes = (1 << 20) + 5 if name == "chunks" else None

@@ -12,7 +12,7 @@ from functools import lru_cache
 from shoal_core.objects import ByteRange, Checksum, ObjectInfo, Version
 from shoal_core.telemetry import new_request_id
 from shoal_gateway.rest.object_headers import entity_headers, http_date_of
-from shoal_gateway.s3.object_headers import object_headers
+from shoal_gateway.s3.object_headers import checksum_headers, is_checksum, object_headers
 from shoal_store.ready import ReadyObject
 
 Headers = list[tuple[bytes, bytes]]
@@ -88,12 +88,20 @@ class PlainHeads:
             return (text % (etag, date, checksum, time, sequence, size, identity)).encode()
         return (text % (etag, date, checksum, time, sequence, *sizes_of(part, size), identity)).encode()
 
-    def s3(self, found: ReadyObject, common: Headers) -> bytes | None:
-        """Of a GET or HEAD through S3. None when the object is not plain."""
+    def s3(self, found: ReadyObject, common: Headers, *, checksums: bool = False) -> bytes | None:
+        """Of a GET or HEAD through S3. None when the object is not plain, for which its checksums do not count.
+
+        Args:
+            checksums: whether to add them.
+        """
         record, part = found.record, found.range
-        etag = record.etag
-        if record.metadata or record.headers or not (etag.isascii() and etag.isprintable()):
+        etag, told = record.etag, ""
+        if record.metadata or not (etag.isascii() and etag.isprintable()):
             return None
+        if record.headers:
+            if not all(map(is_checksum, record.headers)) or not all(map(is_plain, record.headers.values())):
+                return None
+            told = text_of(checksum_headers(record.headers)) if checksums else ""
         if common is not self._common:
             self._begin_anew(common)
         key = record.content_type, part is None
@@ -101,8 +109,8 @@ class PlainHeads:
             return None
         date, identity, size = date_of(record.modified_ns // 1_000_000_000), new_request_id(), record.size
         if part is None:
-            return (text % (etag, date, identity, size, identity)).encode()
-        return (text % (etag, date, identity, *sizes_of(part, size), identity)).encode()
+            return (text % (etag, date, told, identity, size, identity)).encode()
+        return (text % (etag, date, told, identity, *sizes_of(part, size), identity)).encode()
 
     def _begin_anew(self, common: Headers) -> None:
         self._common, self._rest, self._s3 = common, {}, {}
@@ -119,7 +127,7 @@ class PlainHeads:
     def _s3_text(self, content_type: str, whole: bool) -> str | None:
         if not is_plain(content_type):
             return None
-        lines = S3.replace(TYPE, escaped(content_type)) + "x-amz-request-id: %s\r\n"
+        lines = S3.replace(TYPE, escaped(content_type)) + "%sx-amz-request-id: %s\r\n"
         text = self._text(lines, whole=whole)
         if len(self._s3) < TEXTS_MAX:
             self._s3[content_type, whole] = text

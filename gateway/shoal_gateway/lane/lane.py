@@ -213,11 +213,12 @@ class FastLane:
         request, is_get = judged.request, judged.is_get
         if (found := store.reader.ready(judged.bucket, name, judged.range, with_bytes=is_get)) is None:
             return None
-        if (head := self._heads.s3(found, common)) is not None:
+        mode = request.headers.get(b"x-amz-checksum-mode", b"").decode()
+        checksums = found.range is None and wants_checksums(mode)
+        if (head := self._heads.s3(found, common, checksums=checksums)) is not None:
             return LaneAnswer(("s3", request.method, 206 if found.range else 200), head, found)
         info = found.record.info(name.encoded.decode(), found.location)
-        mode = request.headers.get(b"x-amz-checksum-mode", b"").decode()
-        headers = object_headers(info, checksums=found.range is None and wants_checksums(mode))
+        headers = object_headers(info, checksums=checksums)
         request_id = new_request_id().encode()
         headers.append((b"x-amz-request-id", request_id))
         return finished(judged, found, common + headers, request_id)

@@ -92,6 +92,24 @@ def test_headers_of_its_own_are_s3s_alone() -> None:
     assert PlainHeads().s3(found(record), COMMON) is None
 
 
+@pytest.mark.parametrize("checksums", [False, True])
+@pytest.mark.parametrize("part", [None, ByteRange(10, 90)])
+def test_checksums_are_told_to_whoever_asks(checksums: bool, part: ByteRange | None) -> None:
+    record = changed(headers={"x-amz-checksum-crc32": "NhCmhg==", "x-amz-checksum-type": "FULL_OBJECT"})
+    expected = text_of([*COMMON, *object_headers(record.info("name", ""), checksums=checksums)])
+    heads = PlainHeads()
+    for each in (record, PLAIN, record):
+        _, *headers = lines(heads.s3(found(each, part), COMMON, checksums=checksums))
+    assert headers[: expected.count("\r\n")] == expected.removesuffix("\r\n").split("\r\n")
+    assert ("x-amz-checksum-crc32: NhCmhg==" in headers) is checksums
+
+
+@pytest.mark.parametrize("value", ["caf\u00e9", "a\r\nb: c"])
+def test_a_checksum_that_is_no_header_is_left_to_the_ordinary_functions(value: str) -> None:
+    record = changed(headers={"x-amz-checksum-crc32": value})
+    assert PlainHeads().s3(found(record), COMMON, checksums=True) is None
+
+
 @pytest.mark.parametrize(
     "content_type", ["text/%s", "a/%d%%", "checksum-type-mark", "etag-mark", "text/plain", "x/y"]
 )
