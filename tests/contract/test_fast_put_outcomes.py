@@ -21,17 +21,11 @@ from shoal_store.engine import Engine
 from shoal_store.keys import placed
 from shoal_store.local import LocalObjectStore
 from support.engines import get, running_engine
-from support.lane_doors import connection, door, outcome, parts_of
+from support.lane_doors import OK, connection, door, get_of, outcome, parts_of, put_of
 from support.memory_buckets import MemoryBuckets
 from support.waiting import eventually
 
-OK = b"HTTP/1.1 200 OK"
-GET_A = b"GET /v1/objects/lane/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-def put_of(name: str, body: bytes) -> bytes:
-    head = f"PUT /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+GET_A = get_of("a")
 
 
 class GatedCommitter:

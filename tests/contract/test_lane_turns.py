@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,19 +15,26 @@ from pathlib import Path
 import pytest
 
 from shoal_core.objects import BucketProperties, BucketReference
+from shoal_gateway.lane.turn import Turn
 from support.engines import put, running_engine
-from support.lane_doors import Door, connection, door, outcome, parts_of
+from support.lane_doors import OK, Door, connection, door, get_of, outcome, parts_of, put_of
 from support.memory_buckets import MemoryBuckets
 
 LARGE = 16 << 20
 """More than a socket takes at once."""
 CONNECTIONS, BURSTS = 8, 40
 """As many as the door serves at once."""
-OK = b"HTTP/1.1 200 OK"
 
 
-def get_of(name: str) -> bytes:
-    return f"GET /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+@contextmanager
+def endless(turn: Turn) -> Iterator[asyncio.Event]:
+    """A turn that ends with the block at the earliest. The event says that something came in it."""
+    came, run = asyncio.Event(), turn.run
+    turn.run = came.set  # type: ignore[method-assign]
+    try:
+        yield came
+    finally:
+        turn.run = run  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -67,15 +75,12 @@ async def test_many_connections_of_one_turn_get_each_its_own_answer(lane: Door) 
 async def test_packets_of_one_request_that_come_in_one_turn_take_the_lane(lane: Door) -> None:
     request = get_of("a")
     async with connection(lane) as (reader, writer):
-        turn, came = lane.application.lane_turn, asyncio.Event()
-        run = turn.run
-        turn.run = came.set  # type: ignore[method-assign]
-        writer.write(request[:30])
-        await came.wait()
-        writer.write(request[30:])
-        await asyncio.sleep(0.05)
-        turn.run = run  # type: ignore[method-assign]
-        turn.run()
+        with endless(lane.application.lane_turn) as came:
+            writer.write(request[:30])
+            await came.wait()
+            writer.write(request[30:])
+            await asyncio.sleep(0.05)
+        lane.application.lane_turn.run()
         assert (await outcome(reader, is_head=False)).body == b"a" * 1000
     assert lane.lane.taken == 1
 
@@ -93,12 +98,9 @@ async def test_requests_behind_a_large_body_are_answered_in_their_order(lane: Do
 
 async def test_a_request_that_came_when_the_server_stops_is_answered(lane: Door) -> None:
     async with connection(lane) as (reader, writer):
-        turn, came = lane.application.lane_turn, asyncio.Event()
-        run = turn.run
-        turn.run = came.set  # type: ignore[method-assign]
-        writer.write(get_of("a"))
-        await came.wait()
-        turn.run = run  # type: ignore[method-assign]
+        with endless(lane.application.lane_turn) as came:
+            writer.write(get_of("a"))
+            await came.wait()
         lane.server.stop()
         assert (await outcome(reader, is_head=False)).body == b"a" * 1000
         assert await reader.read() == b""
@@ -142,10 +144,7 @@ class Client:
             return Step(get_of("large"), OK, b"l" * LARGE)
         name = f"{self._number}-{self._random.randrange(3)}"
         body = self._written[name] = self._random.randbytes(self._random.choice([1, 500, 20_000, 100_000]))
-        head = (
-            f"PUT /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return Step(head.encode() + body, OK, b"")
+        return Step(put_of(name, body), OK, b"")
 
 
 async def test_each_of_many_connections_gets_its_answers_in_its_order(lane: Door) -> None:

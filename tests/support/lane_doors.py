@@ -25,6 +25,7 @@ from support.memory_buckets import MemoryBuckets
 from support.s3_signing import ACCESS_KEY, REGION, SECRET
 
 SECONDS_MAX = 10
+OK = b"HTTP/1.1 200 OK"
 TURNS_BETWEEN = 6
 """Of the event loop, between two packets: the first is answered before a second comes to a closed connection."""
 VARYING = (
@@ -102,6 +103,16 @@ class Door:
             self._streams[1].transport.abort()
             self._streams = None
             await asyncio.sleep(0)
+
+
+def get_of(name: str) -> bytes:
+    """A plain request, through AIStore's API."""
+    return f"GET /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def put_of(name: str, body: bytes) -> bytes:
+    head = f"PUT /v1/objects/lane/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 @asynccontextmanager

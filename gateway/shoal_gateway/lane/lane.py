@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from shoal_core.access import Permission
-from shoal_core.errors import InvalidArgument, ShoalError
+from shoal_core.errors import ShoalError
 from shoal_core.names import checked_object_name
 from shoal_core.objects import OBJECT_NAME_BYTES_MAX, Bucket, ObjectInfo, PutRequest, RangeRequest
 from shoal_core.s3_keys import AccessKeys
@@ -63,7 +63,6 @@ REST_GET = ("objects", "GET", 200)
 REST_QUERIES = frozenset({b"", b"provider=ais"})
 PROPS_QUERY = re.compile(rb"(?:provider=ais&)?props=([a-z,-]{0,200})(?:&provider=ais)?")
 
-NO_HEADERS: Mapping[str, str] = {}
 CONTROLS = bytes(code for code in (*range(32), 127) if code != 9)
 """What would end a header, or is no text."""
 
@@ -138,8 +137,8 @@ class FastLane:
                     if judged is not None:
                         self._repeated.keep(key, judged)
             elif (signed := signed_read(data)) is not None:
-                common_parts, raw_name, proof = signed
-                judged = self._judged_signed(data, (peer, common_parts), proof)
+                alike, proof = signed
+                judged, raw_name = self._judged_signed(data, (peer, alike), proof), proof.name
             else:
                 judged, raw_name = self._judged_head(data, peer), b""
             if judged is None:
@@ -213,8 +212,9 @@ class FastLane:
         request, is_get = judged.request, judged.is_get
         if (found := store.reader.ready(judged.bucket, name, judged.range, with_bytes=is_get)) is None:
             return None
-        mode = request.headers.get(b"x-amz-checksum-mode", b"").decode()
-        checksums = found.range is None and wants_checksums(mode)
+        checksums = False
+        if found.record.headers and found.range is None:
+            checksums = wants_checksums(request.headers.get(b"x-amz-checksum-mode", b"").decode())
         if (head := self._heads.s3(found, common, checksums=checksums)) is not None:
             return LaneAnswer(("s3", request.method, 206 if found.range else 200), head, found)
         info = found.record.info(name.encoded.decode(), found.location)
@@ -284,8 +284,6 @@ def put_request(judged: Judged, placed_name: PlacedName) -> PutRequest:
         name = s3_objects.checked_key(name)
         size, kept = len(request.body), proved_checksum(request)
         return PutRequest(name=name, size=size, content_type=kind, headers=kept, md5_etag=True)
-    if not CHECKSUM_HEADERS.isdisjoint(request.headers):
-        raise InvalidArgument("checksums of S3's, of which AIStore's API knows nothing")
     user_agent = request.headers.get(b"user-agent", b"").decode()
     return PutRequest(
         name=checked_object_name(name),
@@ -297,8 +295,6 @@ def put_request(judged: Judged, placed_name: PlacedName) -> PutRequest:
 def proved_checksum(request: LaneRequest) -> Mapping[str, str]:
     """What is kept of the checksum that came ahead of the body, if one did. Raises S3Error for one that is not its."""
     names = CHECKSUM_HEADERS & request.headers.keys()
-    if not names:
-        return NO_HEADERS
     promised = promised_in({name.decode(): request.headers[name].decode() for name in names})
     digests = {name: ALGORITHMS[name]() for name in promised}
     for digest in digests.values():

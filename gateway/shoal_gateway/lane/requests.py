@@ -71,10 +71,6 @@ class LaneRequest(msgspec.Struct, gc=False):
         """Whether the client may wait for CONTINUE before it sends the body."""
         return b"expect" in self.headers
 
-    @property
-    def raw_path(self) -> bytes:
-        return b"%b%b/%b" % (self.root, self.raw_bucket, self.raw_name)
-
 
 def parse_put(data: bytes) -> LaneRequest | None:
     """The write that these bytes are or begin, if they are one of the lane's; with what there is of its body."""
@@ -90,10 +86,8 @@ def parse_put(data: bytes) -> LaneRequest | None:
 
 
 def is_hashed(request: LaneRequest) -> bool:
-    headers = request.headers
-    return headers.get(b"x-amz-content-sha256", UNSIGNED) != UNSIGNED or not CHECKSUM_HEADERS.isdisjoint(
-        headers
-    )
+    signed = request.headers.get(b"x-amz-content-sha256", UNSIGNED)
+    return signed != UNSIGNED or not CHECKSUM_HEADERS.isdisjoint(request.headers)
 
 
 def without_expectation(head: bytes) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -41,10 +42,10 @@ _AUTHORIZATION = re.compile(
     rb"SignedHeaders=([a-z0-9;-]{1,512}), ?Signature=([0-9a-f]{64})"
 )
 AMAZON = b"x-amz-"
-"""Headers that begin so must be signed, which they are not where `host` alone is."""
+"""Headers that begin so must be signed."""
 INVOCATION = b"amz-sdk-invocation-id"
 HOLE = b"\0"
-"""Where the number of the request stands: no header has this byte."""
+"""Where the value of INVOCATION stands: no header has this byte."""
 QUERIES = frozenset({b"", b"x-id=GetObject", b"x-id=HeadObject", b"x-id=PutObject"})
 """Each is its own canonical form, and means nothing."""
 
@@ -73,7 +74,7 @@ class SignedForm(msgspec.Struct, gc=False, frozen=True):
     before: bytes
     """Of the canonical request, before the name."""
     behind: tuple[bytes, ...]
-    """What is behind it: one piece, or two where the number of the request is signed, which stands between them."""
+    """What is behind it: one piece, or two where the number of the invocation is signed, which stands between them."""
 
 
 class Proof(msgspec.Struct, gc=False, frozen=True):
@@ -83,7 +84,7 @@ class Proof(msgspec.Struct, gc=False, frozen=True):
     """In its canonical encoding."""
     signature: bytes
     invocation: bytes = b""
-    """The number that the client's SDK gave the request."""
+    """`amz-sdk-invocation-id`: the number that the client's SDK gave the request."""
 
 
 class LaneVerifier:
@@ -117,10 +118,7 @@ class LaneVerifier:
     def _presigned_form(self, request: LaneRequest) -> tuple[SignedForm, Proof] | None:
         query, signature = without_signature(request.raw_query)
         claim = presigned_claim(query) if len(query) <= CLAIM_BYTES_MAX else None
-        if claim is None or any(name.startswith(AMAZON) for name in request.headers):
-            return None
-        behind = b"\n%b\nhost:%b\n\nhost\n%b" % (claim.query, request.headers[b"host"], UNSIGNED)
-        return self._form(request, claim, (behind,), signature)
+        return None if claim is None else self._form(request, claim, b"host", UNSIGNED, signature)
 
     def _header_form(self, request: LaneRequest) -> tuple[SignedForm, Proof] | None:
         headers = request.headers
@@ -133,31 +131,31 @@ class LaneVerifier:
         access_key, date, region, names, signature = match.groups()
         timestamp = headers.get(b"x-amz-date", b"")
         claim = claim_of(access_key, date, region, timestamp, request.raw_query, int(SKEW_SECONDS_MAX))
-        if claim is None:
-            return None
-        signed_names = names.split(b";")
-        if b"host" not in signed_names or any(
-            name.startswith(AMAZON) and name not in signed_names for name in headers
-        ):
-            return None
-        lines = [
-            b"%b:%b\n" % (name, HOLE if name == INVOCATION else b" ".join(headers.get(name, b"").split()))
-            for name in signed_names
-        ]
-        behind = b"\n%b\n%b\n%b\n%b" % (claim.query, b"".join(lines), names, payload)
-        return self._form(request, claim, tuple(behind.split(HOLE)), signature)
+        return None if claim is None else self._form(request, claim, names, payload, signature)
 
     def _form(
-        self, request: LaneRequest, claim: Claim, behind: tuple[bytes, ...], signature: bytes
+        self, request: LaneRequest, claim: Claim, names: bytes, payload: bytes, signature: bytes
     ) -> tuple[SignedForm, Proof] | None:
+        """`names`: of the headers that are signed, with semicolons between them."""
+        headers, signed = request.headers, names.split(b";")
         key = self._keys.find(claim.access_key) if claim.region in self._regions else None
-        if key is None:
+        if key is None or b"host" not in signed:
             return None
+        if any(name.startswith(AMAZON) and name not in signed for name in headers):
+            return None
+        lines = [
+            b"%b:%b\n" % (name, HOLE if name == INVOCATION else value_of(headers, name)) for name in signed
+        ]
         folder = canonical_path(b"%b%b/" % (request.root, request.raw_bucket))
         before = b"%b\n%b" % (request.method.encode(), folder)
-        form = SignedForm(key, hash_under(key.secret, claim.scope), claim, before, behind)
-        invocation = b" ".join(request.headers.get(INVOCATION, b"").split())
-        return form, Proof(canonical_path(request.raw_name), signature, invocation)
+        behind = b"\n%b\n%b\n%b\n%b" % (claim.query, b"".join(lines), names, payload)
+        form = SignedForm(key, hash_under(key.secret, claim.scope), claim, before, tuple(behind.split(HOLE)))
+        return form, Proof(canonical_path(request.raw_name), signature, value_of(headers, INVOCATION))
+
+
+def value_of(headers: Mapping[bytes, bytes], name: bytes) -> bytes:
+    """In its canonical form."""
+    return b" ".join(headers.get(name, b"").split())
 
 
 def canonical_path(raw: bytes) -> bytes:

@@ -37,7 +37,7 @@ class UploadedBody:
         self._chunked = ChunkedBody(source, request.verified) if self._payload in STREAMING else None
         self._source: AsyncIterator[bytes] = aiter(self._chunked) if self._chunked is not None else source
         self.size = announced_size(request, is_document=is_document)
-        self._promised = promised_checksums(request) if promised is None else promised
+        self._promised = promised_in(request.call.headers) if promised is None else promised
         self._trailer = trailer_algorithm(request)
         self._kept: Mapping[str, str] = {}
         check_payload_kind(self._payload)
@@ -138,11 +138,6 @@ def announced_size(request: S3Request, *, is_document: bool) -> int:
             MaxSizeAllowed=str(PUT_BYTES_MAX),
         )
     return int(given)
-
-
-def promised_checksums(request: S3Request) -> Mapping[str, bytes]:
-    """Sent ahead in headers, by algorithm."""
-    return promised_in(request.call.headers)
 
 
 def trailer_algorithm(request: S3Request) -> str:

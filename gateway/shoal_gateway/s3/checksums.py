@@ -72,7 +72,7 @@ def decoded(value: str, algorithm: str) -> bytes:
 
 
 def promised_in(headers: Mapping[str, str]) -> Mapping[str, bytes]:
-    """By algorithm. AWS takes one at most. Raises S3Error."""
+    """What headers say of the body ahead of it, by algorithm. AWS takes one at most. Raises S3Error."""
     found = {}
     for header, value in headers.items():
         if (algorithm := algorithm_of(header)) is not None:

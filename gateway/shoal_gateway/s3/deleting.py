@@ -10,7 +10,8 @@ from shoal_core.objects import Bucket, Preconditions
 from shoal_gateway.parts import Parts
 from shoal_gateway.rest.conditions import strong_etags
 from shoal_gateway.s3.answers import answer_xml, s3_error
-from shoal_gateway.s3.bodies import promised_checksums, small_body, trailer_algorithm
+from shoal_gateway.s3.bodies import small_body, trailer_algorithm
+from shoal_gateway.s3.checksums import promised_in
 from shoal_gateway.s3.errors import S3Error
 from shoal_gateway.s3.objects import checked_key
 from shoal_gateway.s3.requests import S3Request
@@ -25,7 +26,9 @@ class DeleteOperations:
         self._parts = parts
 
     async def delete_objects(self, bucket: Bucket, request: S3Request) -> None:
-        if not (request.header("content-md5") or promised_checksums(request) or trailer_algorithm(request)):
+        if not (
+            request.header("content-md5") or promised_in(request.call.headers) or trailer_algorithm(request)
+        ):
             raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5")
         wanted = parse(await small_body(request), "Delete")
         objects = wanted.all("Object")
